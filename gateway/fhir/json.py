@@ -1,0 +1,6 @@
+"""The JSON alias of the whole code base: what a parsed payload is made of."""
+
+from typing import TypeAlias
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+JsonObject: TypeAlias = "dict[str, Json]"

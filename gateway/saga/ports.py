@@ -1,0 +1,76 @@
+"""The FHIR server as a port: what the straight line asks of it, and the three ways an exchange can end."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamRequest:
+    """One request. `path` and `query` are raw and relative to the upstream's base (`Observation/12`, no `?`).
+
+    `headers` come from the allow-list and have lower-case names; host, content-length and the gateway's own
+    credentials are added by the adapter.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Headers = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamAnswer:
+    """A complete answer. Header names are lower case, in the order of the wire."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def header(self, name: bytes) -> str | None:
+        """The first value of a header, decoded as Latin-1 (RFC 9110 section 5.5), or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+
+class StreamedAnswer(Protocol):
+    """An answer whose body is read piece by piece. Use as an async context manager."""
+
+    status: int
+    headers: Headers
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+    async def __aenter__(self) -> "StreamedAnswer": ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+class NotSent(Exception):
+    """No byte of the request left (refused connection, name or TLS failure): nothing can have been stored."""
+
+
+class AnswerLost(Exception):
+    """Some of the request may have left and no complete answer came: the write is in doubt.
+
+    `timed_out` tells a time-out from a broken connection.
+    """
+
+    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
+        super().__init__(reason)
+        self.timed_out = timed_out
+
+
+class Upstream(Protocol):
+    """The FHIR server. Never follows redirects, retries, keeps cookies or decompresses."""
+
+    async def send(self, request: UpstreamRequest, *, timeout: float | None = None) -> UpstreamAnswer:
+        """One exchange, read whole (bounded). Raises NotSent or AnswerLost. `timeout` in seconds."""
+
+    def stream(self, request: UpstreamRequest) -> StreamedAnswer:
+        """One exchange whose body is streamed; entering raises NotSent or AnswerLost."""
