@@ -1,0 +1,1 @@
+"""Generators of the FHIR model data in ; run by developers, never at run time."""

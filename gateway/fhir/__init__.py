@@ -1,0 +1,1 @@
+"""FHIR's vocabulary as pure functions: interaction, resource, shape, reference, compartment, outcome."""

@@ -1,0 +1,1 @@
+"""The FHIRPath engine's one door; knows nothing of gateways."""

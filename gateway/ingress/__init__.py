@@ -1,0 +1,1 @@
+"""The clients' edge: endpoint, framing, headers, responses."""

@@ -1,0 +1,1 @@
+"""Metrics and decision log: what is seen from outside."""

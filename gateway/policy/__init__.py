@@ -1,0 +1,1 @@
+"""The policy language: documents, expressions, decisions. Only its engine can say allow."""

@@ -1,0 +1,1 @@
+"""The life of a write: intent, transition table, settle, compensation, recovery."""

@@ -69,8 +69,8 @@ class AnswerLost(Exception):
 class Upstream(Protocol):
     """The FHIR server. Never follows redirects, retries, keeps cookies or decompresses."""
 
-    async def send(self, request: UpstreamRequest, *, timeout: float | None = None) -> UpstreamAnswer:
-        """One exchange, read whole (bounded). Raises NotSent or AnswerLost. `timeout` in seconds."""
+    async def send(self, request: UpstreamRequest, *, seconds: float | None = None) -> UpstreamAnswer:
+        """One exchange, read whole (bounded) within `seconds`. Raises NotSent or AnswerLost."""
 
     def stream(self, request: UpstreamRequest) -> StreamedAnswer:
         """One exchange whose body is streamed; entering raises NotSent or AnswerLost."""

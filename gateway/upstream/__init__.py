@@ -1,0 +1,1 @@
+"""The FHIR server behind a port."""
