@@ -1,1 +1,1 @@
-"""Generators of the FHIR model data in ; run by developers, never at run time."""
+"""Generators of the model files in gateway/fhir/model; run by developers, never at run time."""

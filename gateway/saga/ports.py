@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -46,7 +46,7 @@ class StreamedAnswer(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]: ...
 
-    async def __aenter__(self) -> "StreamedAnswer": ...
+    async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *exc: object) -> None: ...
 
