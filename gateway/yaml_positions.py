@@ -92,7 +92,7 @@ class Document:
         """
         start = self.position(path)
         style = self.styles.get(path)
-        text = _at(self.value, path)
+        text = value_at(self.value, path)
         if style is None or not isinstance(text, str):
             return start
         lines = self.source.split("\n")
@@ -109,7 +109,8 @@ def _nearest(places: Mapping[Path, Position], path: Path) -> Position:
     return places.get(path, Position(1, 1))
 
 
-def _at(value: YamlValue, path: Path) -> YamlValue:
+def value_at(value: YamlValue, path: Path) -> YamlValue:
+    """The value at `path` inside a tree, or None."""
     for step in path:
         if isinstance(value, dict) and isinstance(step, str):
             value = value.get(step)
