@@ -29,7 +29,8 @@ class Scope:
     `resource_types`: the types of `resource`, `prior` and `stored` (the expression is checked once per type;
     a problem that holds for every type is an error, one that holds for some only is an error as well, naming
     the types). `available` is the subset of NAMES that may be used. `params` are the declared constants (their
-    values tell their types); `lets` are the declared names. `release`: R4 | R4B | R5.
+    values tell their types); `lets` are the declared names. `release`: R4 | R4B | R5. `wants_boolean`: a rule or a
+    `when` (a source that can only give something else is an error); false for a `let`.
     """
 
     resource_types: tuple[str, ...]
@@ -37,6 +38,7 @@ class Scope:
     params: Mapping[str, object] = field(default_factory=dict)
     lets: tuple[str, ...] = ()
     release: str = "R4"
+    wants_boolean: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
