@@ -95,11 +95,18 @@ class Unprocessable(GatewayError):
 
 
 class Unauthenticated(GatewayError):
-    """No token, or one that is not accepted. `error` is the RFC 6750 code for `WWW-Authenticate`, or None."""
+    """No token, or one that is not accepted. `error` is the RFC 6750 code for `WWW-Authenticate`, or None.
 
-    def __init__(self, *issues: Issue, error: str | None = None) -> None:
+    For metrics only, never for the client: `reason` is one of a fixed set of words, `issuer` a configured issuer.
+    """
+
+    def __init__(
+        self, *issues: Issue, error: str | None = None, reason: str = "malformed", issuer: str | None = None
+    ) -> None:
         super().__init__(*issues)
         self.error = error
+        self.reason = reason
+        self.issuer = issuer
 
 
 class Forbidden(GatewayError):
