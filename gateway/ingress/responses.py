@@ -45,8 +45,8 @@ STATUS: dict[type[GatewayError], int] = {
 _CLOSING = (errors.BadFraming, errors.RequestTimedOut, errors.TooLarge, errors.HeadersTooLarge)
 
 # The table of POLICY.md. When several rules failed, the first row that any of them is in decides: what must stay
-# secret before what is merely wrong, what is final before what may be tried again.
-_REFUSALS: tuple[tuple[int, frozenset[IssueCode]], ...] = (
+# secret before what is merely wrong, what is final (422 for every code in no row) before what may be tried again.
+_FINAL: tuple[tuple[int, frozenset[IssueCode]], ...] = (
     (401, frozenset({IssueCode.LOGIN, IssueCode.EXPIRED})),
     (403, frozenset({IssueCode.FORBIDDEN, IssueCode.SUPPRESSED, IssueCode.SECURITY})),
     (404, frozenset({IssueCode.NOT_FOUND})),
@@ -55,11 +55,14 @@ _REFUSALS: tuple[tuple[int, frozenset[IssueCode]], ...] = (
     (412, frozenset({IssueCode.MULTIPLE_MATCHES})),
     (413, frozenset({IssueCode.TOO_LONG})),
     (501, frozenset({IssueCode.NOT_SUPPORTED})),
+)
+_TRANSIENT: tuple[tuple[int, frozenset[IssueCode]], ...] = (
     (500, frozenset({IssueCode.EXCEPTION})),
     (503, frozenset({IssueCode.TRANSIENT, IssueCode.NO_STORE, IssueCode.LOCK_ERROR, IssueCode.INCOMPLETE})),
     (504, frozenset({IssueCode.TIMEOUT})),
     (429, frozenset({IssueCode.THROTTLED})),
 )
+_MAY_BE_RETRIED = frozenset[IssueCode]().union(*(row for _, row in _TRANSIENT))
 _DEFAULT_REFUSAL = 422
 
 # RFC 6750 section 3: what may stand inside the quotes of a scope, without the quote and the backslash.
@@ -79,7 +82,12 @@ class Reply:
 def refusal_status(codes: Iterable[IssueCode]) -> int:
     """The status of a write that policies refused, from the codes of every rule that did not hold."""
     present = frozenset(codes)
-    return next((status for status, row in _REFUSALS if present & row), _DEFAULT_REFUSAL)
+    for status, row in _FINAL:
+        if present & row:
+            return status
+    if not present <= _MAY_BE_RETRIED:
+        return _DEFAULT_REFUSAL
+    return next((status for status, row in _TRANSIENT if present & row), _DEFAULT_REFUSAL)
 
 
 def status_of(error: GatewayError) -> int:
