@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.fhir.compartment import LinkProblem as LinkProblem  # re-exported: policies and their tests name it
 from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
 
@@ -24,15 +25,6 @@ class RequestFacts:
     type: str
     id: str | None
     time: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkProblem:
-    """A compartment reference that does not name one Patient. `at` is its element path, `form` what it is."""
-
-    at: str
-    form: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
