@@ -3,4 +3,5 @@
 from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-JsonObject: TypeAlias = "dict[str, Json]"
+# No text, so that `JsonObject | None` can be evaluated where a dataclass is made.
+JsonObject: TypeAlias = dict[str, "Json"]
