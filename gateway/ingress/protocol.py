@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from gateway.errors import BadFraming, GatewayError, HeadersTooLarge, Issue, IssueCode, RequestTimedOut
@@ -113,10 +113,15 @@ class StrictHttpProtocol(HttpToolsProtocol):
 
     def _is_idle(self) -> bool:
         """Between two messages."""
-        return self._message_since is None or self.cycle is None
+        return self._message_since is None or self._current() is None
+
+    def _current(self) -> RequestResponseCycle | None:
+        """The request whose head was read last; None before the first."""
+        return self.cycle
 
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        cycle = self._current()
+        return cycle is not None and not cycle.response_complete
 
     def _check_time(self) -> None:
         now = self.loop.time()
@@ -152,7 +157,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self.pipeline.clear()
             return
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._is_answering():
             # Its body can never be read to the end: the application sees the client go.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
