@@ -1,0 +1,221 @@
+"""Dates, date-times and times with their precision, compared and moved as FHIRPath says.
+
+https://hl7.org/fhirpath/N1/#datetime-equality: component by component, after both were brought to UTC; when one of
+them has no more components, or only one of them has an offset, the answer is empty (None here).
+"""
+
+import calendar
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+_DATE: Final = r"(?P<year>\d{4})(?:-(?P<month>\d{2})(?:-(?P<day>\d{2}))?)?"
+_TIME: Final = r"(?P<hour>\d{2})(?::(?P<minute>\d{2})(?::(?P<second>\d{2}(?:\.\d{1,9})?))?)?"
+_ZONE: Final = r"(?P<zone>Z|[+-]\d{2}:\d{2})?"
+_DATE_TIME_TEXT: Final = re.compile(rf"{_DATE}(?P<t>T(?:{_TIME}{_ZONE})?)?", re.ASCII)
+_TIME_TEXT: Final = re.compile(rf"T?{_TIME}", re.ASCII)
+_COMPONENTS: Final = ("year", "month", "day", "hour", "minute", "second")
+_LIMITS: Final = ((1, 9999), (1, 12), (1, 31), (0, 23), (0, 59), (0, 60))
+_DATE_PARTS: Final = 3
+
+# Calendar words, and the UCUM codes whose meaning equals the calendar's.
+_UNITS: Final = {
+    **{word: word.rstrip("s") for word in ("years", "months", "weeks", "days", "hours", "minutes", "seconds")},
+    **{word: word for word in ("year", "month", "week", "day", "hour", "minute", "second", "millisecond")},
+    "milliseconds": "millisecond",
+    "wk": "week",
+    "d": "day",
+    "h": "hour",
+    "min": "minute",
+    "s": "second",
+    "ms": "millisecond",
+}
+_MICROSECONDS: Final = {
+    "week": 604_800_000_000,
+    "day": 86_400_000_000,
+    "hour": 3_600_000_000,
+    "minute": 60_000_000,
+    "second": 1_000_000,
+    "millisecond": 1_000,
+}
+_COARSE_STEP: Final = {1: 365 * _MICROSECONDS["day"], 2: 30 * _MICROSECONDS["day"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Temporal:
+    """`kind`: Date, DateTime or Time. `parts`: as many of year … second as were written. `offset`: minutes."""
+
+    kind: str
+    parts: tuple[int | Decimal, ...]
+    offset: int | None
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Temporal | None":
+        """Read a FHIR date, dateTime, instant or time, or the text of a literal after its `@`; None if it is none."""
+        match = _DATE_TIME_TEXT.fullmatch(text)
+        if match is not None:
+            parts = _parts(match, _COMPONENTS)
+            kind = "Date" if match["t"] is None else "DateTime"
+        else:
+            match = _TIME_TEXT.fullmatch(text)
+            if match is None:
+                return None
+            parts, kind = _parts(match, _COMPONENTS[_DATE_PARTS:]), "Time"
+        if parts is None or not _exists(kind, parts):
+            return None
+        zone = match.groupdict().get("zone")
+        return cls(kind, parts, _minutes(zone), text.removeprefix("T") if kind == "Time" else text)
+
+    def compare(self, other: "Temporal") -> int | None:
+        """-1, 0 or 1; None when the precision or a missing offset leaves it open."""
+        if (self.kind == "Time") != (other.kind == "Time"):
+            return None
+        mine, theirs = _comparable(self, other), _comparable(other, self)
+        if mine is None or theirs is None:
+            return None
+        for left, right in zip(mine, theirs, strict=False):
+            if left != right:
+                return -1 if left < right else 1
+        return 0 if len(mine) == len(theirs) else None
+
+    def in_utc(self) -> tuple[int | Decimal, ...]:
+        if not self.offset:
+            return self.parts
+        whole = [int(part) for part in self.parts[:5]]
+        try:
+            moved = _instant(whole) - timedelta(minutes=self.offset)
+        except OverflowError:
+            return self.parts
+        shifted: tuple[int | Decimal, ...] = (moved.year, moved.month, moved.day, moved.hour, moved.minute)
+        return (*shifted[: len(whole)], *self.parts[5:])
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal values, for sets."""
+        return (self.kind == "Time", self.offset is None, self.in_utc() if self.kind != "Time" else self.parts)
+
+    def plus(self, value: Decimal, unit: str) -> "Temporal | None":
+        """This moved by a time-valued quantity; None if the unit is no duration that a calendar knows.
+
+        https://hl7.org/fhirpath/N1/#datetime-arithmetic: the whole part counts above seconds; a value of less
+        precision moves by whole years or months.
+        """
+        word = _UNITS.get(unit)
+        if word is None:
+            return None
+        if word in ("year", "month"):
+            return self._plus_months(int(value) * (12 if word == "year" else 1))
+        exact = value if word in ("second", "millisecond") else Decimal(int(value))
+        return self._plus_microseconds(int(exact * _MICROSECONDS[word]))
+
+    def _plus_months(self, months: int) -> "Temporal | None":
+        if self.kind == "Time":
+            return None
+        if len(self.parts) == 1:
+            months = int(months / 12) * 12
+        index = int(self.parts[0]) * 12 + (int(self.parts[1]) - 1 if len(self.parts) > 1 else 0) + months
+        year, month = index // 12, index % 12 + 1
+        if not 1 <= year <= 9999:  # noqa: PLR2004 (the years FHIR can write)
+            return None
+        parts: tuple[int | Decimal, ...] = (year, month, *self.parts[2:])[: len(self.parts)]
+        if len(parts) >= _DATE_PARTS:
+            last = calendar.monthrange(year, month)[1]
+            parts = (year, month, min(int(parts[2]), last), *parts[3:])
+        return self._with(parts)
+
+    def _plus_microseconds(self, amount: int) -> "Temporal | None":
+        if self.kind == "Time":
+            return self._plus_in_day(amount)
+        if len(self.parts) < _DATE_PARTS:
+            step = _COARSE_STEP[len(self.parts)]
+            return self._plus_months(int(amount / step) * (12 if len(self.parts) == 1 else 1))
+        if len(self.parts) == _DATE_PARTS:
+            amount = int(amount / _MICROSECONDS["day"]) * _MICROSECONDS["day"]
+        second = Decimal(self.parts[5]) if len(self.parts) > 5 else Decimal(0)  # noqa: PLR2004
+        whole = [int(part) for part in self.parts[:5]]
+        try:
+            start = _instant(whole)
+            moved = start + timedelta(microseconds=amount + int(second * 1_000_000))
+        except OverflowError:
+            return None
+        exact = Decimal(moved.second) + Decimal(moved.microsecond) / 1_000_000
+        parts = (moved.year, moved.month, moved.day, moved.hour, moved.minute, exact)[: len(self.parts)]
+        return self._with(parts)
+
+    def _plus_in_day(self, amount: int) -> "Temporal":
+        hour, minute, second = (*self.parts, 0, 0)[:3]
+        start = int(hour) * 3_600_000_000 + int(minute) * 60_000_000 + int(Decimal(second) * 1_000_000)
+        total = (start + amount) % _MICROSECONDS["day"]
+        exact = Decimal(total % 60_000_000) / 1_000_000
+        return self._with((total // 3_600_000_000, total // 60_000_000 % 60, exact)[: len(self.parts)])
+
+    def _with(self, parts: tuple[int | Decimal, ...]) -> "Temporal":
+        return Temporal(self.kind, parts, self.offset, _text(self.kind, parts, self.offset))
+
+
+def _comparable(one: Temporal, other: Temporal) -> tuple[int | Decimal, ...] | None:
+    has_time, other_has_time = len(one.parts) > _DATE_PARTS, len(other.parts) > _DATE_PARTS
+    if one.kind == "Time" or not (has_time and other_has_time):
+        return one.parts
+    if (one.offset is None) != (other.offset is None):
+        return None
+    return one.in_utc()
+
+
+def _instant(parts: list[int]) -> datetime:
+    year, month, day, hour, minute = parts + [0] * (5 - len(parts))
+    return datetime(year, month, day, hour, minute, tzinfo=UTC)
+
+
+def _parts(match: re.Match[str], names: tuple[str, ...]) -> tuple[int | Decimal, ...] | None:
+    parts: list[int | Decimal] = []
+    for name in names:
+        text = match[name]
+        if text is None:
+            break
+        low, high = _LIMITS[_COMPONENTS.index(name)]
+        number: int | Decimal = Decimal(text) if name == "second" else int(text)
+        if not low <= number < high + 1:
+            return None
+        parts.append(number)
+    return tuple(parts)
+
+
+def _exists(kind: str, parts: tuple[int | Decimal, ...]) -> bool:
+    if kind == "Time" or len(parts) < _DATE_PARTS:
+        return True
+    return int(parts[2]) <= calendar.monthrange(int(parts[0]), int(parts[1]))[1]
+
+
+def _minutes(zone: str | None) -> int | None:
+    if zone is None:
+        return None
+    if zone == "Z":
+        return 0
+    minutes = int(zone[1:3]) * 60 + int(zone[4:6])
+    return -minutes if zone[0] == "-" else minutes
+
+
+def _text(kind: str, parts: tuple[int | Decimal, ...], offset: int | None) -> str:
+    texts = [_number(part, 4 if index == 0 and kind != "Time" else 2) for index, part in enumerate(parts)]
+    if kind == "Time":
+        return ":".join(texts)
+    date = "-".join(texts[:_DATE_PARTS])
+    if kind == "Date":
+        return date
+    zone = ""
+    if offset is not None and len(parts) > _DATE_PARTS:
+        sign = "-" if offset < 0 else "+"
+        zone = "Z" if offset == 0 else f"{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
+    return f"{date}T{':'.join(texts[_DATE_PARTS:])}{zone}"
+
+
+def _number(part: int | Decimal, width: int) -> str:
+    whole, _, fraction = f"{part:f}".partition(".")
+    digits = f"{int(whole):0{width}d}"
+    if not fraction.strip("0"):
+        return digits
+    return f"{digits}.{fraction if len(fraction) <= 3 else fraction.rstrip('0').ljust(3, '0')}"  # noqa: PLR2004

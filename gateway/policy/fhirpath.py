@@ -1,0 +1,170 @@
+"""FHIRPath as a language of rules: names, results and problems of `gateway.fhirpath` in the policy engine's words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Final
+
+from gateway.fhirpath.engine import BUDGET, Failure, Outcome, Program
+from gateway.fhirpath.engine import compile as compile_program
+from gateway.fhirpath.evaluation import CONSTANTS
+from gateway.fhirpath.reads import Read, reads
+from gateway.fhirpath.syntax import Problem
+from gateway.fhirpath.temporal import Temporal
+from gateway.fhirpath.values import Item, Quantity, plain
+from gateway.policy.decision import Result
+from gateway.policy.expression import HELD, NAMES, Compiled, Evaluated, ExpressionProblem, Language, Scope
+
+_FAILED: Final = {Failure.ERROR: Result.ERROR, Failure.OUT_OF_BUDGET: Result.OUT_OF_BUDGET}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """The values of one decision, by their names."""
+
+    values: Mapping[str, object]
+    now: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledFhirPath:
+    """A compiled rule, `when` or let."""
+
+    program: Program
+    names: frozenset[str]
+    lets: frozenset[str]
+    warnings: tuple[ExpressionProblem, ...] = ()
+
+    @property
+    def source(self) -> str:
+        return self.program.source
+
+    def evaluate(self, bound: object) -> Evaluated:
+        """Evaluate over what `FhirPathEngine.bind` made. Only exactly one boolean `true` passes."""
+        if not isinstance(bound, Bound):
+            return Evaluated(Result.ERROR, reason="the values were bound for another language")
+        absent = self._absent(bound.values)
+        if absent is not None:
+            return Evaluated(Result.ERROR, reason=f"{absent} is not available here")
+        resource = bound.values.get("resource")
+        return _evaluated(self.program.evaluate(resource, bound.values, now=bound.now, budget=BUDGET))
+
+    def _absent(self, values: Mapping[str, object]) -> str | None:
+        """A name or a let that is read and was not bound: empty would be a value, and absence is none."""
+        for name in self.names:
+            if name not in values:
+                return name
+        declared = values.get("let") if self.lets else {}
+        for name in self.lets:
+            if not isinstance(declared, Mapping) or name not in declared:
+                return f"let {name}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class FhirPathEngine:
+    """The FHIRPath engine behind `policy.expression.Engine`."""
+
+    @property
+    def language(self) -> Language:
+        return Language.FHIRPATH
+
+    def compile(self, source: str, scope: Scope) -> Compiled | tuple[ExpressionProblem, ...]:
+        """Compile, or list every problem of the text for the types in scope."""
+        program = compile_program(source, model=scope.release)
+        if not isinstance(program, Program):
+            return tuple(_problem(one) for one in program)
+        found = reads(program.tree)
+        problems = sorted(_name_problems(found, scope), key=lambda one: one.offset)
+        if any(not one.is_warning for one in problems):
+            return tuple(problems)
+        return CompiledFhirPath(
+            program=program,
+            names=frozenset(read.name for read in found if read.name in NAMES),
+            lets=frozenset(read.member.name for read in found if read.name == "let" and read.member is not None),
+            warnings=tuple(problems),
+        )
+
+    def conjunction(self, parts: tuple[Compiled, ...]) -> Compiled | None:  # noqa: ARG002 (the interface's name)
+        """None: one expression would be no faster than its parts."""
+        return None
+
+    def bind(self, values: Mapping[str, object]) -> object:
+        """The values by name; `request.time` is what `now()` and `today()` say."""
+        request = values.get("request")
+        time = request.get("time") if isinstance(request, Mapping) else None
+        return Bound(values=values, now=time if isinstance(time, str) else None)
+
+
+def _evaluated(outcome: Outcome) -> Evaluated:
+    if outcome.failure is not None:
+        return Evaluated(_FAILED[outcome.failure], reason=outcome.reason)
+    items = [_json(item) for item in outcome.values]
+    if len(items) != 1:
+        return Evaluated(Result.NON_BOOLEAN, items, "empty" if not items else f"{len(items)} values")
+    if items[0] is True:
+        return HELD
+    if items[0] is False:
+        return Evaluated(Result.FAIL, value=False)
+    return Evaluated(Result.NON_BOOLEAN, items[0], "not a boolean")
+
+
+def _json(item: Item) -> object:
+    value = plain(item)
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, Temporal):
+        return value.text
+    if isinstance(value, Quantity):
+        return {"value": float(value.value), "unit": value.unit}
+    return value
+
+
+def _name_problems(found: tuple[Read, ...], scope: Scope) -> Iterator[ExpressionProblem]:
+    for read in found:
+        problem = _name_problem(read, scope)
+        if problem is not None:
+            yield problem
+
+
+def _name_problem(read: Read, scope: Scope) -> ExpressionProblem | None:
+    hint = None
+    if read.name in CONSTANTS:
+        return None
+    if read.name not in NAMES:
+        close = get_close_matches(read.name, NAMES, 1)
+        message, hint = f"there is no name `%{read.name}`", f"did you mean `%{close[0]}`?" if close else None
+    elif read.name not in scope.available:
+        message = f"`{read.name}` cannot be used here"
+        hint = "`stored` is known in `phase: after` only" if read.name == "stored" else None
+    elif read.name in ("params", "let"):
+        return _declared_problem(read, tuple(scope.params) if read.name == "params" else scope.lets)
+    else:
+        return None
+    return ExpressionProblem(message=message, offset=read.at.offset, length=read.at.length, hint=hint)
+
+
+def _declared_problem(read: Read, declared: tuple[str, ...]) -> ExpressionProblem | None:
+    if read.member is None:
+        message = f"`%{read.name}` is read by name: `%{read.name}.x`"
+        return ExpressionProblem(message=message, offset=read.at.offset, length=read.at.length)
+    if read.member.name in declared:
+        return None
+    close = get_close_matches(read.member.name, declared, 1)
+    return ExpressionProblem(
+        message=f"`{read.member.name}` is not declared under `{read.name}`",
+        offset=read.member.offset,
+        length=read.member.length,
+        hint=f"did you mean `{close[0]}`?" if close else None,
+    )
+
+
+def _problem(problem: Problem) -> ExpressionProblem:
+    return ExpressionProblem(
+        message=problem.message,
+        offset=problem.offset,
+        length=problem.length,
+        hint=problem.hint,
+        is_warning=problem.is_warning,
+    )
