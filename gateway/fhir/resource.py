@@ -49,15 +49,16 @@ def parse(body: bytes, limits: BodyLimits) -> JsonObject:
 def _depth(root: JsonObject) -> int:
     """Levels of nesting, one level at a time: no recursion, and little work per value."""
     depth = 0
-    level: list[Json] = [root]
-    while level:
+    objects: list[JsonObject] = [root]
+    arrays: list[list[Json]] = []
+    while objects or arrays:
         depth += 1
-        level = [
-            child
-            for container in level
-            for child in (container.values() if isinstance(container, dict) else container)  # type: ignore[union-attr]
-            if isinstance(child, dict | list)
-        ]
+        values = [value for item in objects for value in item.values()]
+        for array in arrays:
+            values += array
+        # `type() is` and not isinstance: the parser makes exact types, and this is on the path of every write.
+        objects = [value for value in values if type(value) is dict]
+        arrays = [value for value in values if type(value) is list]
     return depth
 
 

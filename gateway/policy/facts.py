@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.fhir.compartment import LinkProblem as LinkProblem  # re-exported: policies and their tests name it
+from gateway.fhir.compartment import LinkProblem
 from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
+
+__all__ = ["ClientFacts", "Facts", "LinkProblem", "PatientFacts", "RequestFacts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
