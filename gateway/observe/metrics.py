@@ -72,10 +72,10 @@ class Metrics:
             "decisions_total", "Decisions on writes.", "interaction", "resource_type", "decision"
         )
         self._rule_results = self._counter(
-            "rule_results_total", "Outcomes of rules.", "policy", "rule", "phase", "mode", "result"
+            "check_results_total", "Outcomes of rules.", "policy", "check", "phase", "mode", "result"
         )
         self._rule_seconds = self._histogram(
-            "rule_evaluation_duration_seconds", "All rules of one decision.", CHECK_SECONDS, "phase"
+            "check_duration_seconds", "All rules of one decision.", CHECK_SECONDS, "phase"
         )
 
     def _define_rooms(self) -> None:
@@ -107,7 +107,7 @@ class Metrics:
         self._reload_ok = self._gauge("policy_last_reload_successful", "1 when the last reload succeeded.")
         self._reload_time = self._gauge("policy_last_reload_success_timestamp_seconds", "Last successful reload.")
         self._revision = self._gauge("policy_set_info", "The policies in force.", "revision")
-        self._rule_count = self._gauge("policy_rules", "Rules in force.", "mode")
+        self._rule_count = self._gauge("policy_checks", "Rules in force.", "mode")
         self._records = self._counter("decision_log_records_total", "Decision log records.", "sink", "result")
         self._queue = self._gauge("decision_log_queue_records", "Records waiting to be written.", "sink", mode="sum")
         self._build = self._gauge("build_info", "The running build.", "version", "python")
