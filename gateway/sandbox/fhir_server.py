@@ -67,9 +67,9 @@ class FhirServer:
         """The answer, and whether the client gets it whole: the fault switches strike here."""
         quirks = self.store.quirks
         writes = request.method in _WRITES and not path.endswith("/_search")
-        if not writes or quirks.strikes == 0:
-            return self._answer(request), True
-        if not (quirks.error_though_stored or quirks.drop_answer_after_store or quirks.apply_late):
+        if quirks.read_late and request.method == "GET" and request.segments[:1] == (quirks.read_late_of,):
+            await asyncio.sleep(quirks.read_late)
+        if not writes or quirks.strikes == 0 or not quirks.faulty:
             return self._answer(request), True
         if quirks.strikes > 0:
             self.store.quirks = replace(quirks, strikes=quirks.strikes - 1)
@@ -77,6 +77,7 @@ class FhirServer:
             # A client that gives up meanwhile does not stop the server, as with real ones.
             await asyncio.sleep(quirks.apply_late)
         answer = self._answer(request)
+        await asyncio.sleep(quirks.answer_late)
         if quirks.error_though_stored:
             failed = outcome(500, IssueCode.EXCEPTION, "internal error")
             return replace(failed, effect=answer.effect, target=answer.target), True

@@ -14,8 +14,8 @@ class UnknownQuirk(Exception):
 class Quirks:
     """One server's habits. Times are in seconds; an empty text or 0 switches a quirk off.
 
-    The three fault switches (`error_though_stored`, `drop_answer_after_store`, `apply_late`) strike every write, or
-    only the next `strikes` ones when that is 0 or more.
+    The fault switches (`error_though_stored`, `drop_answer_after_store`, `apply_late`, `answer_late`) strike every
+    write, or only the next `strikes` ones when that is 0 or more. `read_late` strikes reads of `read_late_of`, a type.
     """
 
     # versions and guards
@@ -41,7 +41,15 @@ class Quirks:
     error_though_stored: bool = False
     drop_answer_after_store: bool = False
     apply_late: float = 0
+    answer_late: float = 0
     strikes: int = -1
+    read_late: float = 0
+    read_late_of: str = ""
+
+    @property
+    def faulty(self) -> bool:
+        """Whether any switch makes the next write go wrong."""
+        return bool(self.error_though_stored or self.drop_answer_after_store or self.apply_late or self.answer_late)
 
     @classmethod
     def hapi(cls) -> Self:
@@ -63,8 +71,9 @@ class Quirks:
             if name not in known:
                 raise UnknownQuirk(f"no quirk is named {name}")
             before = known[name]
-            fits = isinstance(value, int | float) if isinstance(before, float) else type(value) is type(before)
-            if not fits and not (name in {"search_cached_seconds", "apply_late"} and isinstance(value, int | float)):
+            numbers = isinstance(value, int | float) and not isinstance(value, bool)
+            fits = numbers if type(before) in {int, float} else type(value) is type(before)
+            if not fits:
                 raise UnknownQuirk(f"{name} takes a {type(before).__name__}")
         return replace(self, **switches)  # type: ignore[arg-type] # checked above, switch by switch
 
