@@ -1,0 +1,71 @@
+"""Faults that no type schema can say, named one by one on payloads that look as if they had some.
+
+Texts never repeat the payload.
+"""
+
+from collections.abc import Iterator
+
+from gateway.errors import Issue, IssueCode
+from gateway.fhir.json import JsonObject
+from gateway.fhir.model import Model
+from gateway.fhir.schema import coherence
+from gateway.fhir.walk import Node, Scope, nodes
+
+
+def thorough(model: Model, resource: JsonObject) -> Iterator[Issue]:
+    """Incoherent and empty objects, contained resources, and the references to them."""
+    rules = coherence(model.release)
+    scopes: dict[int, Scope] = {}
+    for node in nodes(model, resource):
+        scopes.setdefault(id(node.scope), node.scope)
+        is_resource = node.path in model.resources
+        if not is_resource and not node.beside_value and node.value.keys() <= {"id"}:
+            yield _issue(IssueCode.STRUCTURE, "An element must have a value or children (ele-1).", node.at)
+        for fault in rules[node.path].faults(node.value):
+            yield _issue(fault.code, fault.text, f"{node.at}.{fault.at}")
+        if node.contained:
+            yield from _contained(node)
+        yield from _literals(node)
+    for scope in scopes.values():
+        yield from _scope(scope)
+
+
+def _contained(node: Node) -> Iterator[Issue]:
+    logical_id = node.value.get("id")
+    node.scope.contained.append((node.at, logical_id))
+    if logical_id is None:
+        yield _issue(IssueCode.REQUIRED, "A contained resource needs an id.", f"{node.at}.id")
+    if "contained" in node.value:
+        yield _issue(IssueCode.INVARIANT, "Contained resources cannot contain others (dom-2).", f"{node.at}.contained")
+
+
+def _literals(node: Node) -> Iterator[Issue]:
+    for name, value in node.value.items():
+        if not isinstance(value, str):
+            continue
+        at = f"{node.at}.{name}"
+        if value.startswith("#"):
+            # Other elements than Reference.reference name contained resources as well, and may be anchors.
+            node.scope.named.append((at if (node.path, name) == ("Reference", "reference") else "", value[1:]))
+        elif (node.path, name) == ("Reference", "reference") and "/_history/" in value:
+            yield _issue(IssueCode.VALUE, "A reference may not name a version: servers drop it.", at)
+
+
+def _scope(scope: Scope) -> Iterator[Issue]:
+    ids = [logical_id for _, logical_id in scope.contained]
+    named = {name for _, name in scope.named}
+    for at, logical_id in scope.contained:
+        if ids.count(logical_id) > 1:
+            yield _issue(IssueCode.VALUE, "Two contained resources have the same id.", f"{at}.id")
+        # dom-3: named from elsewhere, or itself naming the resource that contains it.
+        if logical_id not in named and not any(
+            name == "" and place.startswith(f"{at}.") for place, name in scope.named
+        ):
+            yield _issue(IssueCode.INVARIANT, "Nothing refers to this contained resource (dom-3).", at)
+    for at, name in scope.named:
+        if at and name and name not in ids:
+            yield _issue(IssueCode.VALUE, "No contained resource has this id.", at)
+
+
+def _issue(code: IssueCode, text: str, at: str) -> Issue:
+    return Issue(code=code, text=text, expression=(at,))

@@ -1,0 +1,91 @@
+"""The element model as one pydantic-core schema: known elements only, JSON types, cardinality, codes.
+
+One validator holds every type, since almost every type can carry every other (`contained`, `Extension.value[x]`).
+"""
+
+import functools
+from collections.abc import Iterable, Iterator
+
+from pydantic_core import CoreSchema, SchemaValidator, core_schema
+
+from gateway.fhir.coherence import Coherence, has_sibling
+from gateway.fhir.model import RESOURCE, Field, Model, load
+from gateway.fhir.primitives import primitive, reference_literal
+
+ELEMENT = "Element"
+_LITERAL = "Reference.reference"
+
+
+@functools.cache
+def validator(release: str = "R4") -> SchemaValidator:
+    """The validator of every resource type of a release."""
+    model = load(release)
+    types: dict[str, CoreSchema] = {
+        name: core_schema.definition_reference_schema(name) for name in sorted(model.resources)
+    }
+    any_resource = core_schema.tagged_union_schema(types, discriminator="resourceType", ref=RESOURCE)
+    definitions = [any_resource, *_primitives(model), *_value_sets(model), *_objects(release)]
+    return SchemaValidator(
+        core_schema.definitions_schema(core_schema.definition_reference_schema(RESOURCE), definitions)
+    )
+
+
+@functools.cache
+def coherence(release: str = "R4") -> dict[str, Coherence]:
+    """The rules of each path."""
+    return {path: Coherence(path, fields) for path, fields in load(release).fields.items()}
+
+
+def _primitives(model: Model) -> Iterator[CoreSchema]:
+    names = {field.type for fields in model.fields.values() for field in fields.values() if field.primitive}
+    for name in sorted(names):
+        yield {**primitive(name), "ref": name}
+    yield {**reference_literal(model.resources), "ref": _LITERAL}
+
+
+def _value_sets(model: Model) -> Iterator[CoreSchema]:
+    for url, codes in model.values.items():
+        yield core_schema.literal_schema(list(codes), ref=url)
+
+
+def _objects(release: str) -> Iterator[CoreSchema]:
+    model = load(release)
+    for path, fields in model.fields.items():
+        properties = dict(_properties(path, fields.values(), model))
+        if path in model.resources:
+            properties["resourceType"] = core_schema.typed_dict_field(core_schema.literal_schema([path]))
+        rules = coherence(release)[path]
+        if rules.needed:
+            schema = core_schema.typed_dict_schema(properties, extra_behavior="forbid", strict=True)
+            yield core_schema.no_info_after_validator_function(rules.tripwire, schema, ref=path)
+        else:
+            yield core_schema.typed_dict_schema(properties, extra_behavior="forbid", strict=True, ref=path)
+
+
+def _properties(path: str, fields: Iterable[Field], model: Model) -> Iterator[tuple[str, core_schema.TypedDictField]]:
+    for field in fields:
+        sibling = field.primitive and has_sibling(field)
+        # A required primitive may have its value in `_x` alone, and one of a choice may be any of the group.
+        required = field.required and not sibling and field.group is None
+        yield (
+            field.name,
+            core_schema.typed_dict_field(_occurrences(_content(path, field, model), field), required=required),
+        )
+        if sibling:
+            element = core_schema.definition_reference_schema(ELEMENT)
+            yield f"_{field.name}", core_schema.typed_dict_field(_occurrences(element, field), required=False)
+
+
+def _occurrences(schema: CoreSchema, field: Field) -> CoreSchema:
+    if not field.many:
+        return schema
+    items = core_schema.nullable_schema(schema) if field.primitive else schema
+    return core_schema.list_schema(items, min_length=1, strict=True)
+
+
+def _content(path: str, field: Field, model: Model) -> CoreSchema:
+    if f"{path}.{field.name}" == _LITERAL:
+        return core_schema.definition_reference_schema(_LITERAL)
+    if field.type == "code" and field.binding in model.values:
+        return core_schema.definition_reference_schema(str(field.binding))
+    return core_schema.definition_reference_schema(field.type)

@@ -1,0 +1,50 @@
+"""Whether a payload has exactly one reading as FHIR: what a server would drop, convert or rewrite is refused.
+
+HAPI stores the first item of an array where one value belongs, drops unknown and wrongly cased elements, reads
+`"1"` as 1 and keeps one of two choice elements, all without a word. A policy judged on such a payload would
+have judged something else than what is stored.
+"""
+
+from itertools import islice
+
+from pydantic_core import ValidationError, to_json
+
+from gateway.errors import Issue, IssueCode
+from gateway.fhir.faults import thorough
+from gateway.fhir.json import JsonObject
+from gateway.fhir.model import load
+from gateway.fhir.phrases import phrase
+from gateway.fhir.schema import validator
+
+# What an answer lists at most; and how many errors are worth spelling out at all.
+_SHOWN = 50
+_SPELLED = 1000
+# Traces, in compact JSON, of what the compiled check does not see: empty objects, objects with an id alone,
+# contained resources and references to them, versioned references.
+_TRACES = (b"{}", b'{"id":', b'"contained":', b'"#', b"/_history/")
+
+
+def check(resource: JsonObject, *, release: str = "R4") -> tuple[Issue, ...]:
+    """Every fault of a payload, at most 50; empty when it has exactly one reading.
+
+    Expressions name the place (`Observation.component[2].valueQuantity.value`). Codes are structure, required,
+    value, invariant and code-invalid.
+    """
+    model = load(release)
+    try:
+        validator(release).validate_python(resource)
+    except ValidationError as error:
+        if error.error_count() > _SPELLED:
+            return (Issue(code=IssueCode.STRUCTURE, text=f"This is not FHIR: {error.error_count()} faults."),)
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        issues = dict.fromkeys([*phrase(model, resource, details), *islice(thorough(model, resource), _SHOWN)])
+        return tuple(islice(issues, _SHOWN))
+    encoded = to_json(resource)
+    if not any(trace in encoded for trace in _TRACES):
+        return ()
+    return tuple(islice(thorough(model, resource), _SHOWN))
+
+
+def resource_types(release: str = "R4") -> frozenset[str]:
+    """The names of the resource types of a release."""
+    return load(release).resources
