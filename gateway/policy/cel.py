@@ -1,43 +1,71 @@
 """CEL rules on the CEL project's own C++ engine (cel-expr-python).
 
 Every source is checked once per resource type against FHIR's element model, then rewritten (`cel_lenient`) and
-evaluated on plain JSON values, where `6`, `6.0` and `6 >= 0.0` compare by value.
+evaluated on plain JSON values, where `6`, `6.0` and `6 >= 0.0` compare by value. No function reads a clock; regular
+expressions are RE2; comprehensions have a budget of iterations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
+from typing import Final
 
 from cel_expr_python import cel  # type: ignore[import-untyped]
 from cel_expr_python.ext import ext_optional  # type: ignore[import-untyped]
 
-from gateway.policy import cel_lenient, cel_wire
-from gateway.policy.cel_check import Reading, read
-from gateway.policy.cel_problems import problems
+from gateway.policy import cel_check, cel_lenient, cel_types, cel_values, cel_wire
+from gateway.policy.cel_problems import Draft, Known, explain, merge
 from gateway.policy.cel_reasons import BUDGET, reason
 from gateway.policy.cel_source import LET, spell
 from gateway.policy.cel_tree import Node
-from gateway.policy.cel_types import Untyped
 from gateway.policy.decision import Result
 from gateway.policy.expression import HELD, NAMES, Compiled, Evaluated, ExpressionProblem, Language, Scope
 
-_VARIABLES = {LET if name == "let" else name: cel.Type.DYN for name in NAMES}
-_FAILED = Evaluated(Result.FAIL, False)
+_FAILED: Final = Evaluated(Result.FAIL, False)
+_MANY_PARAMS: Final = 256
+_SCALARS: Final = {bool: "bool", int: "int", float: "double", str: "string"}
 
 
 @cache
 def _plain() -> cel.Env:
-    """The environment that evaluates: every name is a plain JSON value."""
-    return cel.NewEnv(variables=_VARIABLES, extensions=[ext_optional.ExtOptional()])
+    """The environment that evaluates: every name is a JSON value."""
+    variables = {LET if name == "let" else name: cel.Type.DYN for name in NAMES if name != "params"}
+    return cel.NewEnv(variables=variables, extensions=[ext_optional.ExtOptional()])
+
+
+@lru_cache(maxsize=_MANY_PARAMS)
+def _typed(release: str, resource: str, available: frozenset[str], params: tuple[tuple[str, str], ...]) -> cel.Env:
+    """The environment that checks, and never evaluates."""
+    types = {
+        "resource": cel_types.message_name(resource),
+        "prior": cel_types.message_name(resource),
+        "stored": cel_types.message_name(resource),
+        "patient": cel_types.message_name("Patient"),
+        "client": cel_types.CLIENT,
+        "request": cel_types.REQUEST,
+    }
+    variables = {name: cel.Type(types[name]) for name in available if name in types}
+    open_map = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+    variables |= {LET if name == "let" else name: open_map for name in available & {"claims", "let"}}
+    if "params" in available:
+        variables |= {f"params.{name}": _type(kind) for name, kind in params}
+    pool = cel_types.load(release).pool
+    return cel.NewEnv(descriptor_pool=pool, variables=variables, extensions=[ext_optional.ExtOptional()])
 
 
 @dataclass(slots=True)
 class Bound:
-    """One decision's activation. `type` picks the program; `values` are kept for the rare second binding."""
+    """One decision's activation, for one thread. `type` picks the program; `values` are kept for a second binding."""
 
     activation: cel.Activation
     type: str
     values: Mapping[str, object]
+    converted: bool = False
+
+    def convert(self) -> None:
+        """Binds again with every value converted; rare, so that payloads are not walked for every decision."""
+        self.activation = _plain().Activation(cel_values.deep(self.values))
+        self.converted = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +73,7 @@ class CelExpression:
     """A compiled CEL source: one program per resource type (shared where the types read alike)."""
 
     source: str
-    reading: Reading
+    reading: cel_check.Reading
     roots: Mapping[str, Node]
     programs: Mapping[str, cel.Expression]
     keeps_value: bool = False
@@ -53,10 +81,12 @@ class CelExpression:
 
     @property
     def names(self) -> frozenset[str]:
+        """The subset of NAMES that is read."""
         return self.reading.names
 
     @property
     def lets(self) -> frozenset[str]:
+        """Which `let.x` is read."""
         return self.reading.lets
 
     def evaluate(self, bound: object) -> Evaluated:
@@ -70,17 +100,22 @@ class CelExpression:
             value = program.eval(bound.activation)
             # An error is a value too, and `.value()` would give its text: its type is looked at first, always.
             if value.type() == cel.Type.ERROR:
-                return self._failed(str(value.value()))
+                return self._failed(str(value.value()), bound)
             answer = value.plain_value()
         except (RuntimeError, TypeError) as problem:  # budget; text that is no Unicode; a result Python cannot hold
-            return self._failed(str(problem))
+            return self._failed(str(problem), bound)
         if answer is True:
             return HELD
         if answer is False:
             return _FAILED
         return Evaluated(Result.NON_BOOLEAN, answer if self.keeps_value else None, "not a boolean")
 
-    def _failed(self, text: str) -> Evaluated:
+    def _failed(self, text: str, bound: Bound) -> Evaluated:
+        if "out of range for '" in text or "Non-CEL value type" in text:
+            if not bound.converted:
+                bound.convert()
+                return self.evaluate(bound)
+            return Evaluated(Result.ERROR, reason="a value is not JSON")
         if "budget" in text:
             return Evaluated(Result.OUT_OF_BUDGET, reason=BUDGET)
         return Evaluated(Result.ERROR, reason=reason(text, self.reading.written))
@@ -93,20 +128,34 @@ class CelEngine:
 
     def compile(self, source: str, scope: Scope) -> CelExpression | tuple[ExpressionProblem, ...]:
         """Checks the source for every resource type of the scope; all problems of all types are listed."""
-        spelled = spell(source)
-        model = Untyped({})
         try:
-            tree = cel_wire.decode(_plain().compile(spelled).serialize())
-        except RuntimeError as problem:
-            return problems(str(problem), source)
-        root = cel_lenient.lenient(tree, model, scope.params)
-        program = _plain().deserialize(cel_wire.encode(root))
+            types = cel_types.load(scope.release)
+        except ValueError as problem:
+            return (ExpressionProblem(message=str(problem)),)
+        drafts: dict[str, list[Draft]] = {}
+        roots: dict[str, Node] = {}
+        readings = []
+        for name in scope.resource_types:
+            env = _typed(scope.release, name, scope.available, _declared(scope.params))
+            known = Known(source, scope, types, name)
+            try:
+                tree = cel_wire.decode(env.compile(spell(source)).serialize())
+            except (RuntimeError, TypeError) as problem:  # TypeError: text that is no Unicode
+                drafts[name] = explain(str(problem), known)
+                continue
+            drafts[name] = cel_check.check(tree, scope, types)
+            roots[name] = cel_lenient.lenient(tree, types, scope.params)
+            readings.append(cel_check.read(tree))
+        problems = merge(drafts, source)
+        if any(not problem.is_warning for problem in problems):
+            return problems
         return CelExpression(
             source=source,
-            reading=read(tree),
-            roots=dict.fromkeys(scope.resource_types, root),
-            programs=dict.fromkeys(scope.resource_types, program),
+            reading=cel_check.Reading.union(readings),
+            roots=roots,
+            programs=_programs(roots),
             keeps_value=not scope.wants_boolean,
+            warnings=problems,
         )
 
     def conjunction(self, parts: tuple[Compiled, ...]) -> CelExpression | None:
@@ -114,26 +163,57 @@ class CelEngine:
         mine = [part for part in parts if isinstance(part, CelExpression)]
         if not mine or len(mine) != len(parts):
             return None
-        types = frozenset.intersection(*(frozenset(part.roots) for part in mine))
-        if not types:
+        shared = frozenset.intersection(*(frozenset(part.roots) for part in mine))
+        if not shared:
             return None
-        roots = {name: cel_lenient.conjunction(tuple(part.roots[name] for part in mine)) for name in types}
+        roots = {name: cel_lenient.conjunction(tuple(part.roots[name] for part in mine)) for name in sorted(shared)}
         return CelExpression(
             source=" && ".join(f"({part.source})" for part in mine),
-            reading=Reading.union([part.reading for part in mine]),
+            reading=cel_check.Reading.union([part.reading for part in mine]),
             roots=roots,
-            programs={name: _plain().deserialize(cel_wire.encode(root)) for name, root in roots.items()},
+            programs=_programs(roots),
         )
 
     def bind(self, values: Mapping[str, object]) -> Bound:
         """Names -> JSON values. The type of `resource` (else `prior`, else `stored`) picks the programs."""
-        data = {LET if name == "let" else name: value for name, value in values.items()}
-        return Bound(_plain().Activation(data), _resource_type(values), values)
+        return Bound(_plain().Activation(cel_values.shallow(values)), cel_values.resource_type(values), values)
 
 
-def _resource_type(values: Mapping[str, object]) -> str:
-    for name in ("resource", "prior", "stored"):
-        match values.get(name):
-            case {"resourceType": str(found)}:
-                return found
-    return ""
+def _programs(roots: Mapping[str, Node]) -> dict[str, cel.Expression]:
+    made: dict[bytes, cel.Expression] = {}
+    programs = {}
+    for name, root in roots.items():
+        serialized = cel_wire.encode(root)
+        if serialized not in made:
+            made[serialized] = _plain().deserialize(serialized)
+        programs[name] = made[serialized]
+    return programs
+
+
+def _declared(params: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, _kind(value)) for name, value in params.items()))
+
+
+def _kind(value: object) -> str:
+    """A constant's type: a scalar's name, `list` or `map` with that of all its items, or `dyn`."""
+    match value:
+        case list() | tuple():
+            return f"list {_common(value)}"
+        case Mapping():
+            return f"map {_common(value.values())}"
+        case _:
+            return _SCALARS.get(type(value), "dyn")
+
+
+def _common(items: Iterable[object]) -> str:
+    kinds = {_kind(item) for item in items}
+    kind = kinds.pop() if len(kinds) == 1 else "dyn"
+    return kind if " " not in kind else "dyn"
+
+
+def _type(kind: str) -> cel.Type:
+    container, _, items = kind.rpartition(" ")
+    item = cel.Type.DYN if items == "dyn" else cel.Type(items)
+    if not container:
+        return item
+    return cel.Type.List(item) if container == "list" else cel.Type.Map(cel.Type.STRING, item)

@@ -28,15 +28,15 @@ from gateway.policy.cel_tree import (
     StructOf,
     Tree,
 )
-from gateway.policy.cel_types import Model
+from gateway.policy.cel_types import Types
 
 NULLABLE = frozenset({"prior", "patient", "stored"})  # null when there is none, and then like a record of nothing
 _EMPTY = ListOf()
 
 
-def lenient(tree: Tree, model: Model, params: Mapping[str, object]) -> Node:
+def lenient(tree: Tree, types: Types, params: Mapping[str, object]) -> Node:
     """The tree to evaluate on plain JSON values. `params`: declared name -> JSON value."""
-    return _Lenient(tree, model, params).strict(tree.root)
+    return _Lenient(tree, types, params).strict(tree.root)
 
 
 def literal(value: object) -> Node:
@@ -61,11 +61,11 @@ def conjunction(roots: tuple[Node, ...]) -> Node:
 
 
 class _Lenient:
-    def __init__(self, tree: Tree, model: Model, params: Mapping[str, object]) -> None:
-        self.tree, self.model = tree, model
+    def __init__(self, tree: Tree, types: Types, params: Mapping[str, object]) -> None:
+        self.tree, self.types = tree, types
         self.literals = {f"params.{name}": literal(value) for name, value in params.items()}
 
-    def strict(self, node: Node) -> Node:
+    def strict(self, node: Node) -> Node:  # noqa: PLR0911 (one per kind)
         """The node as a value: an absent single element fails."""
         match node:
             case Ident():
@@ -94,7 +94,7 @@ class _Lenient:
         message = self._message(node.operand)
         if message is None:
             return replace(node, operand=self.strict(node.operand))
-        repeats = self.model.repeats(message, node.field)
+        repeats = self.types.repeats(message, node.field)
         if node.test_only:
             found = self._optional_select(node.operand, Constant(node.field))
             if not repeats:
@@ -103,7 +103,7 @@ class _Lenient:
         if repeats:
             return Call("orValue", (_EMPTY,), self._optional_select(node.operand, Constant(node.field)))
         read = replace(node, operand=self.strict(node.operand))
-        return Call("timestamp", (read,)) if self.model.is_timestamp(message, node.field) else read
+        return Call("timestamp", (read,)) if self.types.is_timestamp(message, node.field) else read
 
     def _call(self, node: Call) -> Node:
         if node.function == "_?._" and self._message(node.args[0]) is not None:

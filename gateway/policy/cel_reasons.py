@@ -5,7 +5,7 @@ none of them is passed on: each is mapped to a class, and names only what the au
 """
 
 import re
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 
 _KEY = re.compile(r'(?:Key not found in map : |no_such_field : )"?([A-Za-z_]\w*)"?')
 _NAME = re.compile(r'No value with name "([a-z_]+)"')
@@ -27,7 +27,7 @@ _CLASSES = (
 BUDGET = "the expression needs too many steps"
 
 
-def reason(text: str, written: Set[str]) -> str:
+def reason(text: str, written: AbstractSet[str]) -> str:
     """Maps an engine's error text. `written` holds the element names and keys that stand in the expression."""
     if (found := _KEY.search(text)) and found[1] in written:
         return f"no such key '{found[1]}'"

@@ -6,21 +6,22 @@ position in the engine's messages still fits the author's text.
 """
 
 import re
+from typing import Final
 
-LET = "_et"
+LET: Final = "_et"
 
-_TOKEN = re.compile(
-    r"""//[^\n]*
-    | [rRbB]{0,2} (?: \"\"\".*?\"\"\" | '''.*?''' )      # raw or not, an escaped quote is handled below
-    | [rR][bB]? (?: "[^"\n]*" | '[^'\n]*' )
-    | [bB]? (?: "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' )
-    | (?P<selected> \.\s*\??\s*[A-Za-z_]\w* )
+_TOKEN: Final = re.compile(
+    r'''
+      //[^\n]*
+    | [bB]?[rR][bB]? (?: """.*?""" | \'\'\'.*?\'\'\' | "[^"\n]*" | '[^'\n]*' )
+    | [bB]? (?: """(?:\\.|[^\\])*?""" | \'\'\'(?:\\.|[^\\])*?\'\'\' | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' )
+    | \.\s*\??\s*[A-Za-z_]\w*
     | (?P<word> [A-Za-z_]\w* )
-    """,
+    ''',
     re.VERBOSE | re.DOTALL,
 )
 
 
 def spell(source: str) -> str:
     """The same text with the name `let` spelled `_et`; strings, comments and `.let` elements stay as they are."""
-    return _TOKEN.sub(lambda m: LET if m["word"] == "let" else m[0], source)
+    return _TOKEN.sub(lambda found: LET if found["word"] == "let" else found[0], source)
