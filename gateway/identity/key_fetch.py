@@ -83,7 +83,7 @@ async def discover(client: httpx.AsyncClient, settings: IssuerSettings, *, secon
 
 def _read_discovery(content: bytes, settings: IssuerSettings) -> Mapping[str, object]:
     try:
-        document = parse_object(content, depth=8)
+        document = parse_object(content)
     except NotStrict as fault:
         raise FetchFailed(str(fault)) from None
     # RFC 8414 section 3.3: identical, or the document is another issuer's.

@@ -75,7 +75,7 @@ def read_key_set(document: bytes, algorithms: tuple[str, ...]) -> Mapping[Slot, 
     say which. An empty set is taken at its word: the issuer has withdrawn every key.
     """
     try:
-        members = parse_object(document, depth=8).get("keys")
+        members = parse_object(document).get("keys")
     except NotStrict as fault:
         raise UnusableKeys(f"the key set {fault}") from None
     if not isinstance(members, list):

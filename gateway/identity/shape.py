@@ -16,7 +16,6 @@ from gateway.identity.settings import IssuerSettings
 from gateway.identity.strict_json import NotStrict, parse_object
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
-_DEPTH = 8
 _MAX_HEADER = 2_048  # characters of its base64url form
 _MAX_AUDIENCES = 64
 _MAX_NAME = 1_024  # characters of iss, sub and the client's id
@@ -99,7 +98,7 @@ def _decoded(text: str, part: str) -> bytes:
 
 def _object(text: str, part: str) -> JsonObject:
     try:
-        return parse_object(_decoded(text, part), depth=_DEPTH)
+        return parse_object(_decoded(text, part))
     except NotStrict as fault:
         raise invalid_token(f"The token's {part} {fault}.") from None
 
