@@ -72,7 +72,7 @@ class Coherence:
         for name, sibling in self._lists:
             if sibling in node or (name in node and None in node[name]):  # type: ignore[operator]
                 self._raise_on_fault(node)
-        if self._extension and "extension" in node and len(node) > 2:  # noqa: PLR2004 (url and extension)
+        if self._extension and ("extension" in node) == any(name.lstrip("_").startswith("value") for name in node):
             self._raise_on_fault(node)
         return node
 
@@ -89,11 +89,9 @@ class Coherence:
                 yield Fault(at=name, code=IssueCode.REQUIRED, text="A required element is missing.")
         for name, sibling in self._lists:
             yield from _list_faults(name, node.get(name), node.get(sibling))
-        if self._extension and "extension" in node and any(name.lstrip("_").startswith("value") for name in node):
+        if self._extension and ("extension" in node) == any(name.lstrip("_").startswith("value") for name in node):
             yield Fault(
-                at="extension",
-                code=IssueCode.INVARIANT,
-                text="An extension has either a value or extensions, not both (ext-1).",
+                at="value[x]", code=IssueCode.INVARIANT, text="An extension has either a value or extensions (ext-1)."
             )
 
 

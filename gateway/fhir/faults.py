@@ -25,7 +25,7 @@ def thorough(model: Model, resource: JsonObject) -> Iterator[Issue]:
             yield _issue(fault.code, fault.text, f"{node.at}.{fault.at}")
         if node.contained:
             yield from _contained(node)
-        yield from _literals(node)
+        _note_fragments(node)
     for scope in scopes.values():
         yield from _scope(scope)
 
@@ -39,16 +39,12 @@ def _contained(node: Node) -> Iterator[Issue]:
         yield _issue(IssueCode.INVARIANT, "Contained resources cannot contain others (dom-2).", f"{node.at}.contained")
 
 
-def _literals(node: Node) -> Iterator[Issue]:
+def _note_fragments(node: Node) -> None:
     for name, value in node.value.items():
-        if not isinstance(value, str):
-            continue
-        at = f"{node.at}.{name}"
-        if value.startswith("#"):
-            # Other elements than Reference.reference name contained resources as well, and may be anchors.
-            node.scope.named.append((at if (node.path, name) == ("Reference", "reference") else "", value[1:]))
-        elif (node.path, name) == ("Reference", "reference") and "/_history/" in value:
-            yield _issue(IssueCode.VALUE, "A reference may not name a version: servers drop it.", at)
+        if isinstance(value, str) and value.startswith("#"):
+            # Elements other than Reference.reference may name contained resources, too, or be anchors.
+            place = f"{node.at}.{name}" if (node.path, name) == ("Reference", "reference") else ""
+            node.scope.named.append((place, value[1:]))
 
 
 def _scope(scope: Scope) -> Iterator[Issue]:

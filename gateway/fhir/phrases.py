@@ -22,6 +22,16 @@ _JSON_FORM = {"boolean": "true or false", "decimal": "a number"} | dict.fromkeys
 )
 
 
+_NO_TYPE = (IssueCode.STRUCTURE, "resourceType is missing or names no resource type; names are case-sensitive.")
+_FIXED = {
+    "missing": (IssueCode.REQUIRED, "A required element is missing."),
+    "union_tag_invalid": _NO_TYPE,
+    "union_tag_not_found": _NO_TYPE,
+    "too_short": (IssueCode.STRUCTURE, "An array may not be empty; leave the element out."),
+    "recursion_loop": (IssueCode.STRUCTURE, "Nested too deep."),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
     """Where an error is: `at` for people, `parent` and `field` in the model, `value` in the payload.
@@ -95,24 +105,16 @@ def _issue(model: Model, place: _Place, kind: str) -> Issue:
 
 
 def _words(model: Model, place: _Place, kind: str) -> tuple[IssueCode, str]:
+    if kind in _FIXED:
+        return _FIXED[kind]
     if kind == "extra_forbidden":
         return IssueCode.STRUCTURE, _unknown(model, place)
-    if kind == "missing":
-        return IssueCode.REQUIRED, "A required element is missing."
-    if kind.startswith("union_tag"):
-        return IssueCode.STRUCTURE, "resourceType is missing or names no resource type; names are case-sensitive."
-    if kind == "too_short":
-        return IssueCode.STRUCTURE, "An array may not be empty; leave the element out."
-    if place.value is None:
-        return IssueCode.STRUCTURE, "null is not a value here; leave the element out."
     if kind == "literal_error" and isinstance(place.value, str):
         return IssueCode.CODE_INVALID, _code(model, place)
     if kind == "string_pattern_mismatch":
         return IssueCode.VALUE, _pattern(place)
-    if kind in ("greater_than_equal", "less_than_equal", "int_parsing_size"):
+    if kind in ("greater_than_equal", "less_than_equal"):
         return IssueCode.VALUE, f"The number is outside the range of {_type(place)}."
-    if kind == "recursion_loop":
-        return IssueCode.STRUCTURE, "Nested too deep."
     return IssueCode.STRUCTURE, _form(place)
 
 
@@ -143,6 +145,8 @@ def _pattern(place: _Place) -> str:
 
 
 def _form(place: _Place) -> str:
+    if place.value is None:
+        return "null is not a value here; leave the element out."
     field = place.field
     if field is None:
         return "Not of the right JSON form."
@@ -160,4 +164,4 @@ def _form(place: _Place) -> str:
 
 
 def _type(place: _Place) -> str:
-    return place.field.type.removeprefix("System.").lower() if place.field else "its type"
+    return place.field.type.replace("System.Id", "id").removeprefix("System.") if place.field else "its type"

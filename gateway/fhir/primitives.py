@@ -62,14 +62,15 @@ def primitive(name: str) -> CoreSchema:
 
 
 def reference_literal(resource_types: Iterable[str]) -> CoreSchema:
-    """`Reference.reference`: `Type/id`, `#id`, a urn, or an absolute http URL without query or fragment.
+    """`Reference.reference`: `Type/id`, `#id`, a urn, or an absolute http URL without query, fragment or `_history`.
 
     Not what servers rewrite: a leading slash, a version, a search (hapi-fhir stores `/Patient/1/_history/1` as
     `Patient/1`, and the first hit of `Patient?identifier=x`).
     """
     types = "|".join(sorted(resource_types))
     uuid_or_oid = rf"(?:{PATTERNS['uuid']}|{PATTERNS['oid']})"
-    absolute = r"https?://[^\s\x00-\x1f?#]+"
+    character = r"[^\s\x00-\x1f/?#]"
+    absolute = rf"https?://{character}+(?:/(?:[^\s\x00-\x1f/?#_]{character}*)?)*"
     return core_schema.str_schema(
         strict=True, pattern=rf"^(?:(?:{types})/{ID}|#[A-Za-z0-9\-.]{{0,64}}|{uuid_or_oid}|{absolute})$"
     )
