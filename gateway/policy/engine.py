@@ -169,4 +169,4 @@ def _patient_failures(policy: CompiledPolicy, plan: PhasePlan, type_: str, facts
 
 def _denial(problem: LinkProblem, type_: str) -> Denial:
     code = IssueCode.REQUIRED if problem.form == "absent" else IssueCode.VALUE
-    return Denial(code=code, message=problem.text, at=problem.at.removeprefix(f"{type_}."))
+    return Denial(code=code, message=problem.text, at=problem.at.removeprefix(f"{type_}.") or None)

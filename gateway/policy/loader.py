@@ -4,11 +4,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.policy.cases import FixtureUnusable
 from gateway.policy.compiler import Compilation, SourceFile, compile_set
 from gateway.policy.policy_set import Engines, PolicySet, Source
 from gateway.policy.problems import PolicyErrors, Problem
 
 MAX_FILE_BYTES = 1_000_000
+MAX_FIXTURE_BYTES = 5_000_001  # one more than a body may have, so that a larger one is refused as such
 _SUFFIXES = (".yaml", ".yml")
 _FIXTURES = "fixtures"
 _POLICY_KEY = re.compile(rb"""^(policy|'policy'|"policy")\s*:""", re.MULTILINE)
@@ -92,6 +94,19 @@ def _read(file: Path, name: str) -> SourceFile | Problem:
         line = content.count(b"\n", 0, error.start) + 1
         return Problem(file=str(file), line=line, column=1, message="is not UTF-8")
     return SourceFile(source=Source(name=name, text=text), shown=str(file))
+
+
+def read_fixture(policy_file: str, name: str) -> bytes:
+    """A JSON file of a policy's tests, named relative to the policy file. Raises FixtureUnusable."""
+    folder = Path(policy_file).resolve().parent
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder):
+        raise FixtureUnusable(f"{name}: outside the folder of the policy file")
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_FIXTURE_BYTES)
+    except OSError as error:
+        raise FixtureUnusable(f"{name}: {error.strerror}") from None
 
 
 def _unread(path: Path, message: str) -> Problem:

@@ -7,6 +7,7 @@ from gateway.fhir import smart_scope
 from gateway.fhir.compartment import patient_links
 from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.shape import resource_types
+from gateway.policy.case_checks import check_cases
 from gateway.policy.clients import ClientTerms
 from gateway.policy.decision import Denial, Mode, Phase, Result, RuleOutcome
 from gateway.policy.document import RulePart
@@ -38,6 +39,7 @@ class _PolicyCompiler:
     """Walks one document and collects problems; goes on after each, so that all are found."""
 
     def __init__(self, read: ReadPolicy, release: str, engines: Engines) -> None:
+        self.read = read
         self.document = read.document
         self.places = read.places
         self.release = release
@@ -71,6 +73,7 @@ class _PolicyCompiler:
                     passed=self._outcome("when", Phase.BEFORE, self.mode, _CANNOT_APPLY),
                 )
         rules = self._rules(expressions)
+        self.problems += check_cases(self.read)
         self._lint_rules()
         self._lint_new_patients(patients)
         self.problems += expressions.finish()

@@ -31,11 +31,12 @@ class Problem:
         return self.severity is ProblemSeverity.ERROR
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+        kind = "" if self.is_error else "warning: "
+        return f"{self.file}:{self.line}:{self.column}: {kind}{self.message}"
 
     def render(self) -> str:
         """The problem as a person reads it: its place, the source line with a caret, and the hint."""
-        lines = [str(self) if self.is_error else f"{self.file}:{self.line}:{self.column}: warning: {self.message}"]
+        lines = [str(self)]
         if self.excerpt is not None:
             room = max(1, len(self.excerpt) - self.column + 1)
             lines += [f"    {self.excerpt}", "    " + " " * (self.column - 1) + "^" * max(1, min(self.length, room))]
