@@ -20,6 +20,7 @@ from typing import Protocol
 
 from gateway.observe.decision_record import DecisionRecord, published
 from gateway.observe.log_sink import FileSink, Sink, StreamSink
+from gateway.observe.metrics import MULTIPROCESS_VARIABLE
 
 _KEY_BYTES = 32
 _RETRY_SECONDS = 0.5
@@ -56,9 +57,11 @@ class DecisionLog:
         instance: str,
         version: str,
         settings: LogSettings | None = None,
-        lock: Path | None = None,
     ) -> None:
-        """`lock`: a file by which several processes that share one standard output keep their lines whole."""
+        """`key` is what hashes are keyed with, `instance` names this process among others."""
+        # Workers share one standard output: a lock in the folder that they share anyway keeps lines whole.
+        shared = os.environ.get(MULTIPROCESS_VARIABLE)
+        lock = Path(shared, "decision-log.lock") if shared else None
         self._sink: Sink = StreamSink(sys.stdout.fileno(), lock) if path is None else FileSink(path)
         self._name = self._sink.name
         self._metrics = metrics

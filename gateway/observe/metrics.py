@@ -47,6 +47,7 @@ class Metrics:
         self._tokens: dict[tuple[str, str], Counter] = {}
         self._patients: dict[str, tuple[Counter, Histogram]] = {}
         self._evaluations: dict[str, Histogram] = {}
+        self._in_force: str | None = None
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"fhir_gateway_{name}", text, labels, registry=self.registry)
@@ -230,7 +231,13 @@ class Metrics:
 
     def policy_set(self, revision: str, counts: Mapping[str, int], timestamp: float) -> None:
         """A policy set came into force. `counts`: rules by mode. `timestamp` is a Unix time."""
-        self._revision.clear()
+        if self._in_force != revision:
+            if self._in_force is not None:
+                # Files shared between processes cannot forget a series; 0 says the same.
+                self._revision.labels(self._in_force).set(0)
+                if not writes_to_folder():
+                    self._revision.remove(self._in_force)
+            self._in_force = revision
         self._revision.labels(revision).set(1)
         for mode in ("enforce", "warn", "audit"):
             self._rule_count.labels(mode).set(counts.get(mode, 0))

@@ -1,0 +1,84 @@
+"""`fhir-gateway serve`: opens nothing until the configuration and every policy were found right."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvloop
+
+from gateway import app
+from gateway.cli import serve_process, serve_workers
+from gateway.config import Config, ConfigErrors, load
+from gateway.observe import logging
+from gateway.policy.problems import PolicyErrors
+
+EXIT_INTERNAL = 1
+EXIT_WRONG = 3
+
+_log = structlog.get_logger("serve")
+
+
+def serve(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("gateway.yaml"),
+) -> None:
+    """Run the gateway until SIGTERM. SIGHUP loads the policies again.
+
+    Example: fhir-gateway serve --config gateway.yaml
+    """
+    # Everything that is created from here on (journal, decision log) is for this user alone.
+    os.umask(0o077)
+    logging.configure()
+    worker = serve_workers.WorkerPlace.from_environment(os.environ)
+    try:
+        settings = load(config, os.environ)
+        if worker is not None and worker.only_check:
+            app.build(settings)
+            return
+        if worker is not None:
+            uvloop.run(serve_workers.run_one_of_several(app.build(settings), settings, worker))
+        elif settings.workers > 1:
+            _supervise(settings, config)
+        else:
+            _serve_alone(settings)
+    except ConfigErrors as errors:
+        _give_up(str(problem) for problem in errors.problems)
+    except PolicyErrors as errors:
+        _give_up(str(problem) for problem in errors.problems)
+    except OSError as error:
+        # An address in use, a journal that cannot be opened: the operator's to mend, so without a traceback.
+        sys.stderr.write(f"fhir-gateway: {error.strerror or type(error).__name__}\n")
+        raise typer.Exit(EXIT_INTERNAL) from None
+
+
+def _give_up(problems: Iterable[str]) -> None:
+    for problem in problems:
+        sys.stderr.write(f"{problem}\n")
+    raise typer.Exit(EXIT_WRONG)
+
+
+def _warn(settings: Config) -> None:
+    for name in settings.unsafe_settings:
+        _log.warning("config.unsafe_setting", setting=name)
+
+
+def _serve_alone(settings: Config) -> None:
+    application = app.build(settings)
+    _warn(settings)
+    clients = serve_process.bind(settings.listen.address)
+    admin = serve_process.bind(settings.admin)
+    uvloop.run(serve_process.run_worker(application, clients, admin, tls=settings.listen.tls))
+
+
+def _supervise(settings: Config, config: Path) -> None:
+    code = serve_workers.check_in_a_process_of_its_own(config)
+    if code:
+        raise typer.Exit(code)
+    _warn(settings)
+    clients = serve_process.bind(settings.listen.address)
+    admin = serve_process.bind(settings.admin)
+    asyncio.run(serve_workers.supervise(settings, config, clients, admin))
