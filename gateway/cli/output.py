@@ -11,7 +11,8 @@ from gateway.policy.cases import CaseResult
 from gateway.policy.problems import Problem
 
 # Line breaks and percent signs would end or forge a workflow command.
-_GITHUB_ESCAPES = {"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"}
+_IN_MESSAGE = {ord("%"): "%25", ord("\r"): "%0D", ord("\n"): "%0A"}
+_IN_PROPERTY = {**_IN_MESSAGE, ord(":"): "%3A", ord(","): "%2C"}
 # What XML 1.0 (https://www.w3.org/TR/xml/#charsets) has no place for.
 _NOT_XML = {code: "\ufffd" for code in (*range(0x20), 0xFFFE, 0xFFFF) if code not in (0x09, 0x0A, 0x0D)}
 
@@ -114,9 +115,8 @@ def _case_json(result: CaseResult) -> dict[str, object]:
 
 def _github(level: str, file: str, line: int, column: int, message: str) -> str:
     """A workflow command, which code review shows at its line."""
-    text = message.translate({ord(character): escape for character, escape in _GITHUB_ESCAPES.items()})
-    name = file.translate({ord(character): escape for character, escape in _GITHUB_ESCAPES.items()})
-    return f"::{level} file={name},line={line},col={column}::{text}"
+    place = f"file={file.translate(_IN_PROPERTY)},line={line},col={column}"
+    return f"::{level} {place}::{message.translate(_IN_MESSAGE)}"
 
 
 def _problem_junit(problem: Problem) -> tuple[str, str, str | None]:

@@ -5,7 +5,7 @@ answer starts as deny. Nothing here reads a clock, a file or the network; `deadl
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gateway.errors import IssueCode
 from gateway.policy.activation import Activation, Held
@@ -19,6 +19,14 @@ __all__ = ["decide", "select", "select_recorded"]
 
 _MIXED = Evaluated(Result.ERROR, reason="true for one Patient and false for another")
 _GONE = Denial(code=IssueCode.FORBIDDEN, message="A policy that this write was accepted under is not loaded.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The outcomes of one policy's rules in file order, and those of them that do not hold."""
+
+    outcomes: tuple[RuleOutcome, ...]
+    failed: tuple[RuleOutcome, ...] = ()
 
 
 def _never() -> bool:
@@ -42,44 +50,46 @@ def decide(
     activation = Activation(selection, facts, phase, deadline or _never)
     if phase is Phase.AFTER:
         return _decide_after(selection, facts, activation, applied or ())
-    outcomes: list[RuleOutcome] = []
+    outcomes: tuple[RuleOutcome, ...] = ()
+    failed: tuple[RuleOutcome, ...] = ()
     those: list[CompiledPolicy] = []
     for policy in selection.policies:
         applies, doubts = _applies(policy, selection.type, facts, activation)
-        outcomes += doubts
+        outcomes, failed = outcomes + doubts, failed + doubts
         if applies:
             those.append(policy)
-            outcomes += _judge(policy, policy.before, selection.type, facts, activation)
+            judged = _judge(policy, policy.before, selection.type, facts, activation)
+            outcomes, failed = outcomes + judged.outcomes, failed + judged.failed
     permitted = tuple(policy.name for policy in those if selection.code in policy.permit)
     return Decision(
-        verdict=_verdict(outcomes) if permitted else Verdict.DENY,
+        verdict=_verdict(failed) if permitted else Verdict.DENY,
         phase=phase,
         applied=tuple(policy.name for policy in those),
         permitted_by=permitted,
-        outcomes=tuple(outcomes),
+        outcomes=outcomes,
         after=_after_need(those),
     )
 
 
 def _decide_after(selection: Selection, facts: Facts, activation: Activation, applied: tuple[str, ...]) -> Decision:
     those = tuple(policy for policy in selection.policies if policy.name in applied)
-    outcomes = [_gone(name) for name in applied if all(policy.name != name for policy in those)]
+    outcomes = failed = tuple(_gone(name) for name in applied if all(policy.name != name for policy in those))
     for policy in those:
         if policy.after.rules:
-            outcomes += _judge(policy, policy.after, selection.type, facts, activation)
+            judged = _judge(policy, policy.after, selection.type, facts, activation)
+            outcomes, failed = outcomes + judged.outcomes, failed + judged.failed
     return Decision(
-        verdict=_verdict(outcomes),
+        verdict=_verdict(failed),
         phase=Phase.AFTER,
         applied=applied,
         permitted_by=tuple(policy.name for policy in those if selection.code in policy.permit),
-        outcomes=tuple(outcomes),
+        outcomes=outcomes,
         after=_after_need(those),
     )
 
 
-def _verdict(outcomes: list[RuleOutcome]) -> Verdict:
-    refused = any(o.result is not Result.PASS and o.mode is Mode.ENFORCE for o in outcomes)
-    return Verdict.DENY if refused else Verdict.ALLOW
+def _verdict(failed: tuple[RuleOutcome, ...]) -> Verdict:
+    return Verdict.DENY if any(outcome.mode is Mode.ENFORCE for outcome in failed) else Verdict.ALLOW
 
 
 def _after_need(policies: "list[CompiledPolicy] | tuple[CompiledPolicy, ...]") -> AfterNeed:
@@ -119,14 +129,15 @@ def _applies(
     return False, (replace(policy.when.passed, result=doubtful.result, reason=doubtful.reason),)
 
 
-def _judge(
-    policy: CompiledPolicy, plan: PhasePlan, type_: str, facts: Facts, activation: Activation
-) -> tuple[RuleOutcome, ...]:
-    about = _judge_patients(policy, plan, type_, facts)
+def _judge(policy: CompiledPolicy, plan: PhasePlan, type_: str, facts: Facts, activation: Activation) -> _Judged:
+    is_about = policy.patients[type_] is not PatientNeed.NONE and (plan is policy.before or plan.reads_patient)
+    strangers = _patient_failures(policy, plan, type_, facts) if is_about else ()
     failed = _failed(policy, plan, activation)
-    if not failed:
-        return about + plan.passed
-    return about + tuple(failed.get(index, passed) for index, passed in enumerate(plan.passed))
+    if not strangers and not failed:
+        return _Judged(plan.passed_about if is_about else plan.passed)
+    rules = tuple(failed.get(index, passed) for index, passed in enumerate(plan.passed))
+    about = strangers or ((plan.patient,) if is_about else ())
+    return _Judged(about + rules, strangers + tuple(failed.values()))
 
 
 def _failed(policy: CompiledPolicy, plan: PhasePlan, activation: Activation) -> dict[int, RuleOutcome]:
@@ -147,17 +158,12 @@ def _outcome(rule: CompiledRule, end: Held) -> RuleOutcome:
     return replace(rule.passed, result=end.outcome.result, reason=end.outcome.reason, patient=end.patient)
 
 
-def _judge_patients(policy: CompiledPolicy, plan: PhasePlan, type_: str, facts: Facts) -> tuple[RuleOutcome, ...]:
-    """The rule `patient` that every policy has built in: every reference to a Patient names one that could be read.
-
-    In phase `after` it is judged where a rule names `patient`.
-    """
-    if policy.patients[type_] is PatientNeed.NONE or (plan is policy.after and not plan.reads_patient):
-        return ()
-    return _patient_failures(policy, plan, type_, facts) or (plan.patient,)
-
-
 def _patient_failures(policy: CompiledPolicy, plan: PhasePlan, type_: str, facts: Facts) -> tuple[RuleOutcome, ...]:
+    """Where the rule `patient` does not hold, that every policy has built in.
+
+    It holds when every reference to a Patient leads to one that could be read. In phase `after` it is judged where
+    a rule names `patient`.
+    """
     required = policy.patients[type_] is PatientNeed.REQUIRED
     problems = [problem for problem in facts.patients.problems if required or problem.form != "absent"]
     if problems:

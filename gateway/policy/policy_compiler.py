@@ -195,12 +195,15 @@ class _PolicyCompiler:
     def _plan(self, rules: tuple[CompiledRule, ...], phase: Phase) -> PhasePlan:
         those = tuple(rule for rule in rules if rule.phase is phase)
         together, covered = ExpressionCompiler.together(self.engines, those)
+        patient = self._outcome("patient", phase, self.mode, _NO_PATIENT)
+        passed = tuple(rule.passed for rule in those)
         return PhasePlan(
-            patient=self._outcome("patient", phase, self.mode, _NO_PATIENT),
+            patient=patient,
             rules=those,
             together=together,
             covered=covered,
-            passed=tuple(rule.passed for rule in those),
+            passed=passed,
+            passed_about=(patient, *passed),
             names=frozenset().union(*(rule.expression.names for rule in those)),
         )
 

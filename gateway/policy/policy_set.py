@@ -71,8 +71,8 @@ class PhasePlan:
     """The rules of one phase, in file order.
 
     `together` is one expression that holds exactly when the rules at `covered` do, or None. `passed` are the
-    outcomes of all of them, `patient` that of the rule which every policy has built in. `names` is what the phase
-    reads, `let` and `params` included.
+    outcomes of all of them, `patient` that of the rule which every policy has built in, `passed_about` both.
+    `names` is what the phase reads, `let` and `params` included.
     """
 
     patient: RuleOutcome
@@ -80,6 +80,7 @@ class PhasePlan:
     together: CompiledExpression | None = None
     covered: frozenset[int] = frozenset()
     passed: tuple[RuleOutcome, ...] = ()
+    passed_about: tuple[RuleOutcome, ...] = ()
     names: frozenset[str] = frozenset()
 
     @property
