@@ -36,10 +36,14 @@ from gateway.fhirpath.values import (
     truth,
 )
 
-CONSTANTS: Final = {
+_CONSTANTS: Final = {
     "ucum": "http://unitsofmeasure.org",
     "sct": "http://snomed.info/sct",
     "loinc": "http://loinc.org",
+}
+_PREFIXES: Final = {
+    "vs-": "http://hl7.org/fhir/ValueSet/",
+    "ext-": "http://hl7.org/fhir/StructureDefinition/",
 }
 _TEXT_STEP: Final = 256  # characters of a produced string that cost one unit of work
 _ANY_RESOURCE: Final = ("", "Resource", "DomainResource")
@@ -99,11 +103,20 @@ class Evaluation:
         """`%name`. A name that was not bound is an error, one bound to None is empty."""
         if name in ("resource", "context", "rootResource"):
             return self.root
-        if name in CONSTANTS:
-            return [CONSTANTS[name]]
+        known = constant(name)
+        if known is not None:
+            return [known]
         if name not in self.variables:
             raise EvaluationError(f"%{name} is not available here")
         return lift(self.variables[name])
+
+
+def constant(name: str) -> str | None:
+    """What a `%name` stands for by itself (http://hl7.org/fhir/R4/fhirpath.html#variables), or None."""
+    for prefix, base in _PREFIXES.items():
+        if name.startswith(prefix):
+            return base + name.removeprefix(prefix)
+    return _CONSTANTS.get(name)
 
 
 def lift(value: object) -> Collection:

@@ -7,7 +7,7 @@ else is an error (https://hl7.org/fhirpath/N1/#wherecriteria-expression-collecti
 from gateway.fhirpath import comparing
 from gateway.fhirpath.evaluation import Evaluation, Scope
 from gateway.fhirpath.syntax import Expr
-from gateway.fhirpath.values import Collection, truth
+from gateway.fhirpath.values import Collection, EvaluationError, truth
 
 
 def where(run: Evaluation, focus: Collection, arguments: tuple[Expr, ...], scope: Scope) -> Collection:
@@ -71,6 +71,8 @@ def aggregate(run: Evaluation, focus: Collection, arguments: tuple[Expr, ...], s
 
 def iif(run: Evaluation, focus: Collection, arguments: tuple[Expr, ...], scope: Scope) -> Collection:
     """The second argument where the first is true, else the third; only the one chosen is evaluated."""
+    if len(focus) > 1:
+        raise EvaluationError("iif() is asked of one item, not of several")
     inner = Scope(focus, scope.index, scope.total)
     if truth(run.of(arguments[0], focus, inner)) is True:
         return run.of(arguments[1], focus, inner)

@@ -106,6 +106,15 @@ def _to_quantity(item: Item) -> Item | None:
     return Quantity(Decimal(match.group(1)), (unit or "1").strip("'"))
 
 
+def _to_boolean(item: Item) -> Item | None:
+    value = plain(item)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | Decimal):
+        return {0: False, 1: True}.get(int(value)) if value == int(value) else None
+    return _BOOLEANS.get(value.lower()) if isinstance(value, str) else None
+
+
 def _by_library(function: Callable[..., object]) -> Callable[[Item], Item | None]:
     def convert(item: Item) -> Item | None:
         answer = function(None, [plain(item)])
@@ -149,8 +158,12 @@ def clock(kind: str) -> Function:
     return call
 
 
+_BOOLEANS: Final = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
+}
 _CONVERSIONS: Final[dict[str, Callable[[Item], Item | None]]] = {
-    "Boolean": _by_library(misc.to_boolean),
+    "Boolean": _to_boolean,
     "Integer": _by_library(misc.to_integer),
     "Decimal": _by_library(misc.to_decimal),
     "String": _to_string,

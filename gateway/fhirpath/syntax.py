@@ -5,6 +5,7 @@ read here: every node knows its offset and length in the source (code points, 0-
 lexer or parser meets is a problem.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,6 +21,8 @@ from gateway.fhirpath.values import Item, Quantity, unquote
 
 MAX_SOURCE: Final = 20_000  # characters; the longest rule of a real guide is below 2,000
 MAX_NESTING: Final = 60  # brackets; keeps the recursive parser far from Python's own limit
+
+_BAD_ESCAPE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\(?!u[0-9a-fA-F]{4}|[`'\"\\/fnrt]).", re.DOTALL)
 
 # The labelled alternatives of the grammar (FHIRPathParser.py) are untyped: this is the door to them.
 Context = Any
@@ -181,10 +184,14 @@ class _FirstError(ErrorListener):  # type: ignore[misc]  # the ANTLR runtime has
             return
         offset = sum(len(text) + 1 for text in self._lines[: line - 1]) + column
         text = getattr(symbol, "text", None)
-        is_end = text == "<EOF>"
-        said = "the expression ends too early" if is_end else f"syntax error: {message.splitlines()[0][:120]}"
-        length = 1 if text is None or is_end else max(1, len(text))
-        self.problem = Problem(message=said, offset=offset, length=length)
+        if text == "<EOF>":
+            self.problem = Problem(message="the expression ends too early", offset=offset)
+        elif text is not None:
+            self.problem = Problem(message=f"`{text[:40]}` is not expected here", offset=offset, length=len(text))
+        elif message.partition("'")[2].startswith("'"):  # the lexer quotes what it could not read
+            self.problem = Problem(message="this string is not closed", offset=offset)
+        else:
+            self.problem = Problem(message="this character begins nothing that FHIRPath knows", offset=offset)
 
 
 def _build(ctx: Context) -> Expr:
@@ -204,6 +211,11 @@ def _binary(ctx: Context) -> Expr:
 
 
 def _type_test(ctx: Context) -> Expr:
+    # The library's grammar lets `is` and `as` bind weaker than `|` and `<`; the language lets them bind stronger
+    # (https://hl7.org/fhirpath/N1/#operator-precedence). Brackets make both read the same.
+    if type(ctx.expression()).__name__ in ("UnionExpressionContext", "InequalityExpressionContext"):
+        message = f"put brackets around what `{ctx.getChild(1).getText()}` applies to"
+        raise _Invalid(Problem(message=message, **_at(ctx.getChild(1).getParent())))
     name = ctx.typeSpecifier().getText().replace("`", "")
     return TypeTest(operator=ctx.getChild(1).getText(), operand=_build(ctx.expression()), type=name, **_at(ctx))
 
@@ -247,6 +259,13 @@ def _variable(ctx: Context) -> Expr:
 
 
 def _string(ctx: Context) -> Expr:
+    bad = _BAD_ESCAPE.search(ctx.getText())
+    if bad is not None:
+        # https://hl7.org/fhirpath/N1/#string lists the escapes; `'\\d'` read as `d` would match in silence.
+        offset = ctx.start.start + bad.end() - 2
+        message = f"`{bad.group()[-2:]}` is no escape of FHIRPath"
+        hint = f"for a backslash in a pattern write `\\{bad.group()[-2:]}`"
+        raise _Invalid(Problem(message=message, offset=offset, length=2, hint=hint))
     return Literal(values=(unquote(ctx.getText()),), **_at(ctx))
 
 

@@ -141,7 +141,7 @@ class Temporal:
             moved = start + timedelta(microseconds=amount + int(second * 1_000_000))
         except OverflowError:
             return None
-        exact = Decimal(moved.second) + Decimal(moved.microsecond) / 1_000_000
+        exact = _second(moved.second * 1_000_000 + moved.microsecond, second)
         parts = (moved.year, moved.month, moved.day, moved.hour, moved.minute, exact)[: len(self.parts)]
         return self._with(parts)
 
@@ -149,7 +149,7 @@ class Temporal:
         hour, minute, second = (*self.parts, 0, 0)[:3]
         start = int(hour) * 3_600_000_000 + int(minute) * 60_000_000 + int(Decimal(second) * 1_000_000)
         total = (start + amount) % _MICROSECONDS["day"]
-        exact = Decimal(total % 60_000_000) / 1_000_000
+        exact = _second(total % 60_000_000, Decimal(second))
         return self._with((total // 3_600_000_000, total // 60_000_000 % 60, exact)[: len(self.parts)])
 
     def _with(self, parts: tuple[int | Decimal, ...]) -> "Temporal":
@@ -168,6 +168,13 @@ def _comparable(one: Temporal, other: Temporal) -> tuple[int | Decimal, ...] | N
 def _instant(parts: list[int]) -> datetime:
     year, month, day, hour, minute = parts + [0] * (5 - len(parts))
     return datetime(year, month, day, hour, minute, tzinfo=UTC)
+
+
+def _second(microseconds: int, like: Decimal) -> Decimal:
+    """Seconds with at least the places that the moved value was written with."""
+    exact = Decimal(microseconds) / 1_000_000
+    exponent = like.as_tuple().exponent
+    return exact.quantize(like) if isinstance(exponent, int) and exact == exact.quantize(like) else exact
 
 
 def _parts(match: re.Match[str], names: tuple[str, ...]) -> tuple[int | Decimal, ...] | None:
@@ -214,8 +221,5 @@ def _text(kind: str, parts: tuple[int | Decimal, ...], offset: int | None) -> st
 
 
 def _number(part: int | Decimal, width: int) -> str:
-    whole, _, fraction = f"{part:f}".partition(".")
-    digits = f"{int(whole):0{width}d}"
-    if not fraction.strip("0"):
-        return digits
-    return f"{digits}.{fraction if len(fraction) <= 3 else fraction.rstrip('0').ljust(3, '0')}"  # noqa: PLR2004
+    whole, point, fraction = (str(part) if isinstance(part, int) else f"{part:f}").partition(".")
+    return f"{int(whole):0{width}d}{point}{fraction}"

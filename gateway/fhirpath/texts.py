@@ -158,7 +158,7 @@ def join(run: Evaluation, focus: Collection, arguments: tuple[Expr, ...], scope:
 
 
 def _coded(decode: bool) -> Callable[[str, object], str | None]:
-    function = strings.decode if decode else strings.encode
+    function: Callable[..., object] = strings.decode if decode else strings.encode
 
     def call(text: str, form: object) -> str | None:
         answer = function(None, [text], _text(form))

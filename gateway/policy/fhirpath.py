@@ -1,17 +1,18 @@
 """FHIRPath as a language of rules: names, results and problems of `gateway.fhirpath` in the policy engine's words."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final
 
 from gateway.fhirpath.engine import BUDGET, Failure, Outcome, Program
 from gateway.fhirpath.engine import compile as compile_program
-from gateway.fhirpath.evaluation import CONSTANTS
+from gateway.fhirpath.evaluation import constant
 from gateway.fhirpath.reads import Read, reads
 from gateway.fhirpath.syntax import Problem
 from gateway.fhirpath.temporal import Temporal
+from gateway.fhirpath.typecheck import check
 from gateway.fhirpath.values import Item, Quantity, plain
 from gateway.policy.decision import Result
 from gateway.policy.expression import HELD, NAMES, Compiled, Evaluated, ExpressionProblem, Language, Scope
@@ -76,7 +77,7 @@ class FhirPathEngine:
         if not isinstance(program, Program):
             return tuple(_problem(one) for one in program)
         found = reads(program.tree)
-        problems = sorted(_name_problems(found, scope), key=lambda one: one.offset)
+        problems = sorted((*_name_problems(found, scope), *_type_problems(program, scope)), key=lambda one: one.offset)
         if any(not one.is_warning for one in problems):
             return tuple(problems)
         return CompiledFhirPath(
@@ -130,7 +131,7 @@ def _name_problems(found: tuple[Read, ...], scope: Scope) -> Iterator[Expression
 
 def _name_problem(read: Read, scope: Scope) -> ExpressionProblem | None:
     hint = None
-    if read.name in CONSTANTS:
+    if constant(read.name) is not None:
         return None
     if read.name not in NAMES:
         close = get_close_matches(read.name, NAMES, 1)
@@ -158,6 +159,21 @@ def _declared_problem(read: Read, declared: tuple[str, ...]) -> ExpressionProble
         length=read.member.length,
         hint=f"did you mean `{close[0]}`?" if close else None,
     )
+
+
+def _type_problems(program: Program, scope: Scope) -> Iterator[ExpressionProblem]:
+    """The problems of the text for each resource type; one that some types only have names them."""
+    found: dict[tuple[int, int], dict[str, Problem]] = {}
+    for type_name in scope.resource_types:
+        roots = {"resource": type_name, "prior": type_name, "stored": type_name, "patient": "Patient"}
+        types = scope.resource_types
+        for one in check(program.tree, program.model, roots, release=scope.release, types=types):
+            found.setdefault((one.offset, one.length), {}).setdefault(type_name, one)
+    for by_type in found.values():
+        first = next(iter(by_type.values()))
+        is_partial = len(by_type) < len(scope.resource_types)
+        shown = f" (when the resource is a {' or '.join(by_type)})" if is_partial else ""
+        yield _problem(replace(first, message=first.message + shown))
 
 
 def _problem(problem: Problem) -> ExpressionProblem:

@@ -1,0 +1,110 @@
+"""Reads the official suite and judges one case of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from xml.etree import ElementTree as ET
+
+from gateway.fhir.json import JsonObject
+from gateway.fhirpath import engine
+from gateway.fhirpath.engine import Outcome, Program
+from gateway.fhirpath.temporal import Temporal
+from gateway.fhirpath.typecheck import check
+from gateway.fhirpath.values import Item, Quantity, plain
+from tests.fhirpath import fetch_suite
+
+NOW = "2026-11-23T12:00:00.000Z"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One `test` element. `outputs` are (type, text); `invalid` is syntax, semantic, execution or None."""
+
+    name: str
+    expression: str
+    resource: JsonObject | None
+    invalid: str | None
+    predicate: bool
+    ordered: bool
+    outputs: tuple[tuple[str | None, str], ...]
+
+
+def cases() -> Iterator[Case]:
+    """Every case, in the suite's order; names that occur twice get a number."""
+    folder = fetch_suite.ensure()
+    examples = {
+        name: json.loads((folder / path.rpartition("/")[2]).read_text(encoding="utf-8"))
+        for name, path in fetch_suite.EXAMPLES.items()
+    }
+    seen: dict[str, int] = {}
+    root = ET.parse(folder / fetch_suite.SUITE.rpartition("/")[2]).getroot()
+    for test in root.iter("test"):
+        expression = test.find("expression")
+        assert expression is not None
+        name = test.get("name", "unnamed")
+        seen[name] = seen.get(name, 0) + 1
+        example = test.get("inputfile", "").rpartition(".")[0]
+        yield Case(
+            name=name if seen[name] == 1 else f"{name}#{seen[name]}",
+            expression=expression.text or "",
+            resource=examples[example] if example else None,
+            invalid=expression.get("invalid"),
+            predicate=test.get("predicate") == "true",
+            ordered=test.get("ordered") != "false",
+            outputs=tuple((output.get("type"), output.text or "") for output in test.findall("output")),
+        )
+
+
+def fault(case: Case) -> str | None:
+    """None when the engine does as the case says, else what it does instead."""
+    program = engine.compile(case.expression)
+    if not isinstance(program, Program):
+        is_right = case.invalid is not None and not re.search("not evaluated correctly", program[0].message)
+        return None if is_right else f"refused: {program[0].message}"
+    outcome = program.evaluate(case.resource, now=NOW)
+    if case.invalid is None:
+        return f"failed: {outcome.reason}" if outcome.failure is not None else _difference(case, outcome)
+    if case.invalid != "syntax" and outcome.failure is not None:
+        return None
+    if case.invalid == "semantic" and check(program.tree, program.model, {"resource": _type(case)}):
+        return None
+    return f"not refused, evaluated to {len(outcome.values)} values"
+
+
+def _type(case: Case) -> str:
+    return str(case.resource.get("resourceType")) if case.resource is not None else "Resource"
+
+
+def _difference(case: Case, outcome: Outcome) -> str | None:
+    if case.predicate:
+        return None if [bool(outcome.values)] == [text == "true" for _, text in case.outputs] else "other predicate"
+    wanted, found = list(case.outputs), [_shown(item) for item in outcome.values]
+    if len(wanted) != len(found):
+        return f"{len(found)} values instead of {len(wanted)}: {found}"
+    if not case.ordered:
+        wanted, found = sorted(wanted, key=lambda one: one[1]), sorted(found)
+    for (kind, text), value in zip(wanted, found, strict=True):
+        if not _same(kind, text, value):
+            return f"{value!r} instead of {kind} {text!r}"
+    return None
+
+
+def _same(kind: str | None, text: str, value: str) -> bool:
+    if kind in ("integer", "decimal"):
+        return value.lstrip("-").replace(".", "", 1).isdigit() and Decimal(value) == Decimal(text)
+    if kind in ("date", "dateTime", "time"):
+        return value.removeprefix("T") == text.removeprefix("@").removeprefix("T")
+    return value == text
+
+
+def _shown(item: Item) -> str:
+    value = plain(item)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Temporal):
+        return value.text
+    if isinstance(value, Quantity):
+        return f"{value.value} '{value.unit}'"
+    return str(value)
