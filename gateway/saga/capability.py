@@ -1,0 +1,61 @@
+"""What the FHIR server can do for an undo, as a frozen value. `upstream/capability.py` finds it out."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+_MOST_DIGITS = 18
+
+
+class GuardedDelete(StrEnum):
+    """How a version, and only that version, is deleted."""
+
+    VERSION_URL = "version-url"  # DELETE [type]/[id]/_history/[version] is compare-and-delete (HAPI)
+    IF_MATCH = "if-match"  # DELETE with If-Match is honoured
+    READ_COMPARE = "read-compare"  # read, compare, delete: another writer can slip in between
+
+
+class FindLost(StrEnum):
+    """How a POST whose answer was lost is found again."""
+
+    REQUEST_ID = "request-id"  # the server records X-Request-ID in meta.source
+    HISTORY = "history"  # [type]/_history?_since=
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capability:
+    """The default is conservative: it assumes nothing that FHIR leaves open.
+
+    `restore_headers` go with the PUT that restores a prior version (lower-case names). `numbered_versions`: the
+    first version is `1` and each later one is one more; without it no creation is proven by its version.
+    `guarded_update`: If-Match on PUT is honoured, so that an outdated write cannot be applied late.
+    """
+
+    software: str = ""
+    guarded_delete: GuardedDelete = GuardedDelete.READ_COMPARE
+    find_lost: FindLost = FindLost.HISTORY
+    restore_headers: tuple[tuple[bytes, bytes], ...] = ()
+    numbered_versions: bool = True
+    guarded_update: bool = False
+
+    def is_first(self, version: str) -> bool:
+        """Whether a version proves that nothing was there before."""
+        return self.numbered_versions and version == "1"
+
+    def after(self, version: str | None) -> str | None:
+        """The version that follows (`None`: nothing before), or None where the server does not count."""
+        if not self.numbered_versions:
+            return None
+        if version is None:
+            return "1"
+        number = _number(version)
+        return None if number is None else str(number + 1)
+
+    def before(self, version: str) -> str | None:
+        """The version that precedes, or None where there is none or the server does not count."""
+        number = _number(version) if self.numbered_versions else None
+        return None if number is None or number <= 1 else str(number - 1)
+
+
+def _number(version: str) -> int | None:
+    return int(version) if len(version) <= _MOST_DIGITS and version.isascii() and version.isdigit() else None

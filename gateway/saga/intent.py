@@ -1,0 +1,78 @@
+"""The intent: all that is needed to settle one write, also in another process after a crash."""
+
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.fhir.interaction import InteractionCode
+
+WRITE_ID_LENGTH = 16  # HAPI keeps the first 16 characters of X-Request-ID; a longer id would not be found again
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # 32 letters: 80 bits in 16 characters
+
+
+class State(StrEnum):
+    """Where a write stands. `saga/table.py` has the moves between them."""
+
+    INTENDED = "intended"  # durable; the write may have left, its outcome is not known
+    STORED = "stored"  # proven to be on the server, not judged yet
+    COMPENSATING = "compensating"  # must not stay; the undo is not proven yet
+    COMMITTED = "committed"  # stays, or the server answered without writing
+    UNDONE = "undone"  # read back: gone from, or replaced in, the current state
+    REJECTED = "rejected"  # the server stored nothing
+    STUCK = "stuck"  # a person has to decide
+
+
+OPEN = frozenset({State.INTENDED, State.STORED, State.COMPENSATING})
+CLOSED = frozenset({State.COMMITTED, State.UNDONE, State.REJECTED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """One write and where it stands. Times are seconds since the epoch; versions are bare (`3`, not `W/"3"`).
+
+    `write_id` (16 characters) is given to the server as `X-Request-ID`. `prior_version` and `prior_body` are the
+    version that was judged and would be restored; `prior_tombstone` is the version of the deletion before a PUT
+    that revives. `facts` is JSON: what the rules of phase `after` need besides the stored resource.
+    `send_deadline` is the last instant at which the write may leave. `created` is True when the server proved
+    that the write made the resource, False when it replaced or matched one, None when unproven.
+    """
+
+    decision_id: str
+    write_id: str
+    interaction: InteractionCode
+    type: str
+    body: bytes
+    client_id: str
+    issuer: str
+    started_at: float
+    owner: str = ""
+    state: State = State.INTENDED
+    id: str | None = None
+    if_none_exist: str | None = None
+    prior_version: str | None = None
+    prior_body: bytes | None = None
+    prior_tombstone: str | None = None
+    policy_revision: str = ""
+    applied: tuple[str, ...] = ()
+    facts: str = "{}"
+    send_deadline: float | None = None
+    stored_id: str | None = None
+    stored_version: str | None = None
+    upstream_status: int | None = None
+    created: bool | None = None
+    attempts: int = 0
+    refusals: int = 0
+    next_attempt_at: float | None = None
+    failed: tuple[str, ...] = ()
+    reason: str | None = None
+    updated_at: float = 0.0
+
+
+def new_write_id() -> str:
+    """A fresh write id: 16 characters that HAPI accepts in X-Request-ID (other characters drop the header)."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(WRITE_ID_LENGTH))
+
+
+def undo_id(write_id: str) -> str:
+    """The request id of the undo: told apart from the write's own by its capital first letter."""
+    return "U" + write_id[1:]

@@ -1,0 +1,126 @@
+"""The life of a write as one table: state and event give the next state and its effects.
+
+Pure. `saga/settle.py` makes no move that is not written here; recovery and retries use the same rows.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.saga.intent import State
+
+
+class Event(StrEnum):
+    """What was learned about a write."""
+
+    ANSWERED_STORED = "answered stored"  # the answer, or a look, proves that the server holds it
+    ANSWERED_NOTHING = "answered, nothing written"  # If-None-Exist matched
+    REFUSED = "refused"  # a status that stores nothing
+    NOT_SENT = "not sent"  # no byte left
+    ANSWER_LOST = "answer lost"
+    NOT_FOUND_YET = "not found yet"
+    NOT_FOUND = "not found"  # looked for after the last instant at which the server could still apply it
+    UNDECIDABLE = "undecidable"  # the server cannot tell whether it holds the write
+    UNREADABLE = "unreadable"  # outage before the judgement
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNDO_PROVEN = "undo proven"
+    UNDO_DEFERRED = "undo deferred"
+    UNDO_BLOCKED = "undo blocked"
+    DEFECT = "defect"  # settling itself failed again and again
+    RETRY_LOOK = "retry the look"  # a person
+    RETRY_UNDO = "retry the undo"  # a person
+    RESOLVED_COMMITTED = "resolved as committed"  # a person
+    RESOLVED_UNDONE = "resolved as undone"  # a person
+
+
+class Durable(StrEnum):
+    """What the journal does with the move, in one transaction."""
+
+    BEFORE = "before the next outward effect"  # awaited: nothing goes out until it is on disk
+    BEHIND = "while the read-back runs"  # queued in order, awaited with the next move
+
+
+class Outward(StrEnum):
+    """What may happen next, outside the journal."""
+
+    LOOK = "look for the write"
+    WAIT = "wait, then try again"
+    READ_BACK = "read back and judge"
+    UNDO = "undo, guarded, and read back"
+    ANSWER = "pass the server's answer on"
+    REFUSE = "answer with an error"
+    ALARM = "alarm; a person decides"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One row of the table."""
+
+    state: State
+    event: Event
+    next: State
+    durable: Durable
+    outward: Outward
+
+
+class IllegalTransition(Exception):
+    """The table has no such move: a defect of the caller, never of the data."""
+
+    def __init__(self, state: State, event: Event) -> None:
+        super().__init__(f"{state.value}: {event.value}")
+        self.state, self.event = state, event
+
+
+def _rows() -> Iterable[Transition]:
+    intended, stored, compensating = State.INTENDED, State.STORED, State.COMPENSATING
+    committed, undone, rejected, stuck = State.COMMITTED, State.UNDONE, State.REJECTED, State.STUCK
+    before, behind = Durable.BEFORE, Durable.BEHIND
+    for state, event, after, durable, outward in (
+        (intended, Event.ANSWERED_STORED, stored, behind, Outward.READ_BACK),
+        (intended, Event.ANSWERED_NOTHING, committed, before, Outward.ANSWER),
+        (intended, Event.REFUSED, rejected, before, Outward.ANSWER),
+        (intended, Event.NOT_SENT, rejected, before, Outward.REFUSE),
+        (intended, Event.ANSWER_LOST, intended, before, Outward.LOOK),
+        (intended, Event.NOT_FOUND_YET, intended, before, Outward.WAIT),
+        (intended, Event.NOT_FOUND, rejected, before, Outward.REFUSE),
+        (intended, Event.UNDECIDABLE, stuck, before, Outward.ALARM),
+        (intended, Event.DEFECT, stuck, before, Outward.ALARM),
+        (stored, Event.UNREADABLE, stored, before, Outward.WAIT),
+        (stored, Event.HOLDS, committed, before, Outward.ANSWER),
+        (stored, Event.FAILS, compensating, before, Outward.UNDO),
+        (stored, Event.DEFECT, stuck, before, Outward.ALARM),
+        (compensating, Event.UNDO_PROVEN, undone, before, Outward.REFUSE),
+        (compensating, Event.UNDO_DEFERRED, compensating, before, Outward.WAIT),
+        (compensating, Event.UNDO_BLOCKED, stuck, before, Outward.ALARM),
+        (compensating, Event.DEFECT, stuck, before, Outward.ALARM),
+        (stuck, Event.RETRY_LOOK, intended, before, Outward.LOOK),
+        (stuck, Event.RETRY_UNDO, compensating, before, Outward.UNDO),
+        (stuck, Event.RESOLVED_COMMITTED, committed, before, Outward.REFUSE),
+        (stuck, Event.RESOLVED_UNDONE, undone, before, Outward.REFUSE),
+    ):
+        yield Transition(state=state, event=event, next=after, durable=durable, outward=outward)
+
+
+TABLE: dict[tuple[State, Event], Transition] = {(row.state, row.event): row for row in _rows()}
+
+
+def step(state: State, event: Event) -> Transition:
+    """The move that `event` makes from `state`. Raises IllegalTransition for every pair that is not in the table."""
+    try:
+        return TABLE[state, event]
+    except KeyError:
+        raise IllegalTransition(state, event) from None
+
+
+def picture() -> str:
+    """The table as a Mermaid state diagram and a Markdown table, for the documentation."""
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> intended: intent durable"]
+    lines += [f"    {row.state.value} --> {row.next.value}: {row.event.value}" for row in TABLE.values()]
+    lines += [f"    {state.value} --> [*]" for state in (State.COMMITTED, State.UNDONE, State.REJECTED)]
+    lines += ["```", "", "| state | event | next state | durable | then |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {row.state.value} | {row.event.value} | {row.next.value} | {row.durable.value} | {row.outward.value} |"
+        for row in TABLE.values()
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,67 @@
+"""Executes a compensation: look, send the guarded undo, look again. What it means is judged in `compensation.py`."""
+
+from dataclasses import dataclass
+
+from gateway.errors import GatewayError
+from gateway.fhir.json import JsonObject
+from gateway.fhir.resource import BodyLimits, parse
+from gateway.saga.capability import Capability
+from gateway.saga.compensation import Blocked, Deferred, Proven, Send, UndoAction, judge, plan, prepare
+from gateway.saga.intent import Intent
+from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
+from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
+
+_UNDO_SECONDS = 30.0
+Outcome = Proven | Deferred | Blocked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undoer:
+    """Undoes one write, once. Trying again is the caller's: every request here is guarded by version."""
+
+    upstream: Upstream
+    lookups: Lookups
+    limits: BodyLimits
+
+    async def undo(self, intent: Intent, capability: Capability) -> tuple[UndoAction | None, Outcome]:
+        """What was tried, and what became of it."""
+        action = plan(intent)
+        if isinstance(action, Blocked):
+            return None, action
+        return action, Proven() if action is UndoAction.NOTHING else await self._try(intent, action, capability)
+
+    async def _try(self, intent: Intent, action: UndoAction, capability: Capability) -> Outcome:
+        prior = self._prior(intent)
+        if action is UndoAction.RESTORE and prior is None:
+            return Blocked(reason="the version before cannot be read")
+        current = await self._current(intent)
+        if isinstance(current, Deferred | Blocked):
+            return current
+        next_ = prepare(intent, action, current, prior, capability)
+        if not isinstance(next_, Send):
+            return next_
+        answer = await self._send(next_.request)
+        after = await self._current(intent)
+        return after if isinstance(after, Deferred | Blocked) else judge(intent, action, answer, after, prior)
+
+    async def _current(self, intent: Intent) -> Seen | Absent | Deferred | Blocked:
+        look = await self.lookups.current(intent.type, intent.stored_id or "")
+        if not isinstance(look, Unclear):
+            return look
+        if look.trouble is Trouble.OUTAGE:
+            return Deferred(reason="the server cannot be read just now")
+        return Blocked(reason="the current version cannot be read, so it is not touched")
+
+    async def _send(self, request: UpstreamRequest) -> UpstreamAnswer | None:
+        try:
+            return await self.upstream.send(request, seconds=_UNDO_SECONDS)
+        except (NotSent, AnswerLost):
+            return None
+
+    def _prior(self, intent: Intent) -> JsonObject | None:
+        if intent.prior_body is None:
+            return None
+        try:
+            return parse(intent.prior_body, self.limits)
+        except GatewayError:
+            return None

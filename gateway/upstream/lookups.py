@@ -1,0 +1,149 @@
+"""Uncached looks at the FHIR server: the current version, one version, by request id, by history."""
+
+import re
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from gateway.errors import GatewayError
+from gateway.fhir.json import JsonObject
+from gateway.fhir.resource import BodyLimits, parse
+from gateway.saga.lookup_port import Absent, Hits, Look, Seen, Trouble, Unclear
+from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.saga.proof import etag_version, located
+
+# HAPI answers a repeated search from a cache for a minute, also an empty one (RFC 9111 section 5.2.1.4).
+_UNCACHED = ((b"accept", b"application/fhir+json"), (b"cache-control", b"no-cache"))
+_CLOCK_SKEW = 600.0  # seconds by which the server's clock may differ from ours
+_PAGE = 200
+_MOST_PAGES = 50
+_OK, _NOT_FOUND, _GONE = 200, 404, 410
+_TEMPORARY = frozenset({408, 425, 429})
+_SERVER_ERROR = 500
+_SAFE_PATH = re.compile(r"[A-Za-z0-9\-._~%/?&=|:,$+]*\Z")
+
+
+class UpstreamLookups:
+    """`saga.lookup_port.Lookups` over the upstream port. `base` is its FHIR base, to tell paging links by."""
+
+    def __init__(self, upstream: Upstream, limits: BodyLimits, *, base: str = "") -> None:
+        self._upstream, self._limits = upstream, limits
+        self._base = base.rstrip("/") + "/"
+
+    async def current(self, type_: str, id_: str) -> Look:
+        """GET [type]/[id]."""
+        return await self._read(type_, id_, f"{type_}/{id_}")
+
+    async def version(self, type_: str, id_: str, version: str) -> Look:
+        """GET [type]/[id]/_history/[version] (http://hl7.org/fhir/R4/http.html#vread)."""
+        return await self._read(type_, id_, f"{type_}/{id_}/_history/{version}")
+
+    async def by_request_id(self, type_: str, request_id: str, since: float) -> Hits:
+        """GET [type]?_source=#id, bounded by time: HAPI keeps the request id in a column without an index."""
+        query = f"_source=%23{quote(request_id, safe='')}&_lastUpdated=ge{_instant(since)}&_count={_PAGE}"
+        return await self._pages(type_, query)
+
+    async def history(self, type_: str, id_: str | None, since: float) -> Hits:
+        """GET [type]/_history or [type]/[id]/_history, since (http://hl7.org/fhir/R4/http.html#history)."""
+        path = f"{type_}/_history" if id_ is None else f"{type_}/{id_}/_history"
+        return await self._pages(path, f"_since={_instant(since)}&_count={_PAGE}")
+
+    async def _get(self, path: str, query: str = "") -> UpstreamAnswer | Unclear:
+        try:
+            answer = await self._upstream.send(UpstreamRequest(method="GET", path=path, query=query, headers=_UNCACHED))
+        except (NotSent, AnswerLost):
+            return Unclear(trouble=Trouble.OUTAGE)
+        if answer.status >= _SERVER_ERROR or answer.status in _TEMPORARY:
+            return Unclear(trouble=Trouble.OUTAGE)
+        return answer
+
+    async def _read(self, type_: str, id_: str, path: str) -> Look:
+        answer = await self._get(path)
+        if isinstance(answer, Unclear):
+            return answer
+        if answer.status in (_NOT_FOUND, _GONE):
+            where = located(answer)
+            deleted = answer.status == _GONE
+            return Absent(deleted=deleted, tombstone=etag_version(answer) or (where[2] if where else None))
+        if answer.status != _OK:
+            return Unclear(trouble=Trouble.UNSUPPORTED)
+        return self._seen(type_, id_, answer)
+
+    def _seen(self, type_: str, id_: str, answer: UpstreamAnswer) -> Seen | Unclear:
+        tagged = etag_version(answer)
+        try:
+            resource = parse(answer.body, self._limits)
+        except GatewayError:
+            if tagged is None:
+                return Unclear(trouble=Trouble.UNPARSEABLE)
+            return Seen(id=id_, version=tagged, resource={}, body=answer.body, readable=False)
+        version = tagged or _meta_version(resource)
+        if version is None:
+            return Unclear(trouble=Trouble.UNPARSEABLE)
+        named = resource.get("id")
+        if resource.get("resourceType") != type_ or not isinstance(named, str):
+            named = ""  # kept as seen: whoever looks decides that it is another resource
+        return Seen(id=named, version=version, resource=resource, body=answer.body)
+
+    async def _pages(self, path: str, query: str) -> Hits:
+        """Every page: a hit on the second one must not pass for none."""
+        hits: list[Seen] = []
+        for _ in range(_MOST_PAGES):
+            bundle = await self._page(path, query)
+            if isinstance(bundle, Unclear):
+                return bundle
+            hits += _entries(bundle)
+            following = self._next(bundle)
+            if following is None:
+                return tuple(hits)
+            if isinstance(following, Unclear):
+                return following
+            path, query = following
+        return Unclear(trouble=Trouble.UNSUPPORTED)
+
+    async def _page(self, path: str, query: str) -> JsonObject | Unclear:
+        answer = await self._get(path, query)
+        if isinstance(answer, Unclear):
+            return answer
+        if answer.status != _OK:
+            return Unclear(trouble=Trouble.UNSUPPORTED)
+        try:
+            bundle = parse(answer.body, self._limits)
+        except GatewayError:
+            return Unclear(trouble=Trouble.UNPARSEABLE)
+        return bundle if bundle.get("resourceType") == "Bundle" else Unclear(trouble=Trouble.UNPARSEABLE)
+
+    def _next(self, bundle: JsonObject) -> tuple[str, str] | Unclear | None:
+        """The link to the next page, only below the base: a link elsewhere is not followed with our credentials."""
+        links = bundle.get("link")
+        for link in links if isinstance(links, list) else []:
+            if isinstance(link, dict) and link.get("relation") == "next":
+                url = link.get("url")
+                if not isinstance(url, str) or not url.startswith(self._base) or not _SAFE_PATH.match(url):
+                    return Unclear(trouble=Trouble.UNSUPPORTED)
+                path, _, query = url.removeprefix(self._base).partition("?")
+                return path, query
+        return None
+
+
+def _entries(bundle: JsonObject) -> list[Seen]:
+    seen: list[Seen] = []
+    entries = bundle.get("entry")
+    for entry in entries if isinstance(entries, list) else []:
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        if not isinstance(resource, dict):
+            continue  # a deletion has no resource
+        id_, version = resource.get("id"), _meta_version(resource)
+        if isinstance(id_, str) and version is not None:
+            seen.append(Seen(id=id_, version=version, resource=resource, body=b""))
+    return seen
+
+
+def _meta_version(resource: JsonObject) -> str | None:
+    meta = resource.get("meta")
+    version = meta.get("versionId") if isinstance(meta, dict) else None
+    return version if isinstance(version, str) else None
+
+
+def _instant(seconds: float) -> str:
+    """Earlier by the clock skew, in UTC with `Z` (a `+` would have to be encoded)."""
+    return datetime.fromtimestamp(seconds - _CLOCK_SKEW, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
