@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from gateway.fhirpath.collecting import specifier
 from gateway.fhirpath.functions import ARITIES, MANY, TYPE_ARGUMENT
 from gateway.fhirpath.model import Model
-from gateway.fhirpath.syntax import Binary, Call, Expr, Indexer, Literal, Path, Polarity, Problem, TypeTest
+from gateway.fhirpath.syntax import Call, Expr, Indexer, Literal, Path, Problem, TypeTest, operands
 from gateway.fhirpath.texts import pattern
 from gateway.fhirpath.unsupported import UNSUPPORTED
 from gateway.fhirpath.values import EvaluationError
@@ -21,16 +21,8 @@ def parts(tree: Expr) -> Iterator[Expr]:
     while waiting:
         expr = waiting.pop()
         yield expr
-        if isinstance(expr, Path):
-            waiting += [expr.step, expr.base]
-        elif isinstance(expr, Indexer):
-            waiting += [expr.index, expr.base]
-        elif isinstance(expr, Binary):
-            waiting += [expr.right, expr.left]
-        elif isinstance(expr, Polarity | TypeTest):
-            waiting.append(expr.operand)
-        elif isinstance(expr, Call) and expr.name not in TYPE_ARGUMENT:
-            waiting += reversed(expr.arguments)
+        if not (isinstance(expr, Call) and expr.name in TYPE_ARGUMENT):
+            waiting += reversed(operands(expr))
 
 
 def constructs(tree: Expr, model: Model) -> tuple[Problem, ...]:

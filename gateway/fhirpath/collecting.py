@@ -22,7 +22,9 @@ def with_collection(function: Callable[[Collection, Collection], Collection]) ->
     """A function of its input and of one more collection."""
 
     def call(run: Evaluation, focus: Collection, arguments: tuple[Expr, ...], scope: Scope) -> Collection:
-        return function(focus, run.of(arguments[0], scope.this, scope))
+        other = run.of(arguments[0], scope.this, scope)
+        run.weigh(other)
+        return function(focus, other)
 
     return call
 
@@ -108,7 +110,8 @@ def _children(run: Evaluation, item: object) -> Iterator[Collection]:
         names: dict[str, None] = {}
         for key in item.data:
             name = key.removeprefix("_")
-            choice = run.model.choice_of(item.type, name) if item.type else None
+            known = not item.type or run.model.member(item.type, name) is not None
+            choice = None if known else run.model.choice_of(item.type, name)
             names[name if choice is None else choice[0]] = None
         names.pop("resourceType", None)
     else:

@@ -46,6 +46,11 @@ _PREFIXES: Final = {
     "ext-": "http://hl7.org/fhir/StructureDefinition/",
 }
 _TEXT_STEP: Final = 256  # characters of a produced string that cost one unit of work
+_PAIRWISE: Final = frozenset({"in", "contains", "~", "!~"})
+_COMPARING: Final = _PAIRWISE | {"=", "!=", "|"}
+_COMPARING_FUNCTIONS: Final = frozenset(
+    {"distinct", "isDistinct", "union", "intersect", "exclude", "subsetOf", "supersetOf"}
+)
 _ANY_RESOURCE: Final = ("", "Resource", "DomainResource")
 
 
@@ -88,6 +93,16 @@ class Evaluation:
         self._left -= units
         if self._left < 0:
             raise BudgetExceeded
+
+    def weigh(self, values: Collection) -> None:
+        """Count the JSON values inside of items that are about to be compared as a whole."""
+        for item in values:
+            waiting = [item.data] if isinstance(item, Element) else []
+            while waiting:
+                value = waiting.pop()
+                children = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+                self.spend(1)
+                waiting.extend(children)
 
     def of(self, expr: Expr, focus: Collection, scope: Scope) -> Collection:
         """The value of one node on a focus."""
@@ -213,6 +228,8 @@ def _member(run: Evaluation, expr: Member, focus: Collection, _scope: Scope) -> 
 
 def _call(run: Evaluation, expr: Call, focus: Collection, scope: Scope) -> Collection:
     run.spend(len(focus))
+    if expr.name in _COMPARING_FUNCTIONS:
+        run.weigh(focus)
     values = run.function(expr.name)(run, focus, expr.arguments, scope)
     _weigh(run, values)
     return values
@@ -261,7 +278,10 @@ def _binary(run: Evaluation, expr: Binary, focus: Collection, scope: Scope) -> C
         if short is not None:
             return [short]
     right = run.of(expr.right, focus, scope)
-    run.spend((len(left) + 1) * (len(right) + 1) if expr.operator in ("in", "contains", "~", "!~") else len(left))
+    if expr.operator in _COMPARING:
+        run.spend((len(left) + 1) * (len(right) + 1) if expr.operator in _PAIRWISE else 0)
+        run.weigh(left)
+        run.weigh(right)
     values = OPERATORS[expr.operator](left, right)
     if expr.operator in ADDITIVE:
         _weigh(run, values)

@@ -51,7 +51,9 @@ def repeat(run: Evaluation, focus: Collection, arguments: tuple[Expr, ...], scop
         fresh: Collection = []
         for item in waiting:
             this = [item]
-            for child in run.of(arguments[0], this, Scope(this, None, scope.total)):
+            children = run.of(arguments[0], this, Scope(this, None, scope.total))
+            run.weigh(children)
+            for child in children:
                 key = comparing.key(child)
                 if key not in found:
                     found[key] = [child]

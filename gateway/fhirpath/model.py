@@ -40,14 +40,15 @@ class Model:
     parents: Mapping[str, str]
     backbones: frozenset[str]
     types: frozenset[str]
-    _members: dict[tuple[str, str], Member | None] = field(default_factory=dict)
+    _members: dict[tuple[str, str], Member] = field(default_factory=dict)
+    _found_choices: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
 
     def member(self, type_name: str, name: str) -> Member | None:
         """The element `name` of a type, or None when the type has no such element."""
         found = self._members.get((type_name, name))
-        if found is None and (type_name, name) not in self._members:
+        if found is None:
             found = self._find(type_name, name)
-            if found is not None:  # misses are bounded by the policies' text, hits by the model: keep hits only
+            if found is not None:  # hits are bounded by the model, misses by nothing: they may be the payload's keys
                 self._members[(type_name, name)] = found
         return found
 
@@ -74,6 +75,14 @@ class Model:
 
     def choice_of(self, type_name: str, key: str) -> tuple[str, str] | None:
         """For `valueQuantity`: (`value`, `Quantity`), when the type has that choice."""
+        found = self._found_choices.get((type_name, key))
+        if found is None:
+            found = self._find_choice(type_name, key)
+            if found is not None:
+                self._found_choices[(type_name, key)] = found
+        return found
+
+    def _find_choice(self, type_name: str, key: str) -> tuple[str, str] | None:
         for owner in self._line(type_name):
             for end in range(len(key) - 1, 0, -1):
                 path = f"{owner}.{key[:end]}"

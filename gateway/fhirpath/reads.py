@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.fhirpath.functions import PER_ITEM, TYPE_ARGUMENT
-from gateway.fhirpath.syntax import Binary, Call, Expr, Indexer, Member, Path, Polarity, Special, TypeTest, Variable
+from gateway.fhirpath.syntax import Call, Expr, Member, Path, Special, Variable, operands
 
 ROOT_NAMES = ("resource", "context", "rootResource")
 _CLOCK = ("now", "today", "timeOfDay")
@@ -42,7 +42,7 @@ def _reads(expr: Expr, *, on_root: bool) -> Iterator[Read]:
     elif on_root and (isinstance(expr, Member) or (isinstance(expr, Special) and expr.name == "$this")):
         yield Read(name="resource", at=expr)
     else:
-        for part in _operands(expr):
+        for part in operands(expr):
             yield from _reads(part, on_root=on_root)
 
 
@@ -61,11 +61,3 @@ def _arguments(call: Call, *, on_root: bool, items_of_root: bool) -> Iterator[Re
     inside = items_of_root if call.name in PER_ITEM or call.name == "iif" else on_root
     for argument in call.arguments:
         yield from _reads(argument, on_root=inside)
-
-
-def _operands(expr: Expr) -> tuple[Expr, ...]:
-    if isinstance(expr, Indexer):
-        return expr.base, expr.index
-    if isinstance(expr, Binary):
-        return expr.left, expr.right
-    return (expr.operand,) if isinstance(expr, Polarity | TypeTest) else ()

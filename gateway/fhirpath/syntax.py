@@ -21,6 +21,7 @@ from gateway.fhirpath.values import Item, Quantity, unquote
 
 MAX_SOURCE: Final = 20_000  # characters; the longest rule of a real guide is below 2,000
 MAX_NESTING: Final = 60  # brackets; keeps the recursive parser far from Python's own limit
+MAX_DEPTH: Final = 150  # levels of the tree; the same for the recursive walk
 
 _BAD_ESCAPE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\(?!u[0-9a-fA-F]{4}|[`'\"\\/fnrt]).", re.DOTALL)
 
@@ -141,11 +142,38 @@ def parse(source: str) -> Expr | Problem:
         entire = parser.entireExpression()  # type: ignore[no-untyped-call]
         if listener.problem is not None:
             return listener.problem
-        return _build(entire.expression())
+        tree = _build(entire.expression())
+        deep = _deep(tree)
+        return tree if deep is None else deep
     except _Invalid as invalid:
         return invalid.problem
     except RecursionError:
         return Problem(message="the expression is nested too deeply", length=len(source))
+
+
+def operands(expr: Expr) -> tuple[Expr, ...]:
+    """The direct parts of a node, in the order of the text."""
+    if isinstance(expr, Path):
+        return expr.base, expr.step
+    if isinstance(expr, Indexer):
+        return expr.base, expr.index
+    if isinstance(expr, Binary):
+        return expr.left, expr.right
+    if isinstance(expr, Polarity | TypeTest):
+        return (expr.operand,)
+    return expr.arguments if isinstance(expr, Call) else ()
+
+
+def _deep(tree: Expr) -> Problem | None:
+    level: list[Expr] = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [part for expr in level for part in operands(expr)]
+        if not level:
+            return None
+    first = level[0]
+    return Problem(
+        message=f"more than {MAX_DEPTH} steps depend on each other", offset=first.offset, length=first.length
+    )
 
 
 def _too_big(source: str) -> Problem | None:
