@@ -46,7 +46,7 @@ async def fetch(client: httpx.AsyncClient, url: str, *, seconds: float) -> bytes
             return await _bounded(answer)
     except TimeoutError:
         raise FetchFailed("did not answer in time") from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as fault:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as fault:  # idna raises UnicodeError
         raise FetchFailed(f"could not be reached ({type(fault).__name__})") from None
 
 

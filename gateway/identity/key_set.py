@@ -102,6 +102,8 @@ def _keys_of(member: Json, algorithms: tuple[str, ...]) -> list[VerifyingKey]:
     if kid is not None and not isinstance(kid, str):
         return []
     fitting, names = _algorithms_and_members(member)
+    if not fitting:
+        return []
     named = member.get("alg")
     if named is not None:
         fitting = tuple(algorithm for algorithm in fitting if algorithm == named)

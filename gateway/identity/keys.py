@@ -10,7 +10,7 @@ import httpx
 
 from gateway.errors import Issue, IssueCode, Unavailable
 from gateway.identity.key_fetch import FetchFailed, discover, fetch, jwks_uri_of
-from gateway.identity.key_set import KeySet, UnusableKeys, read_key_set
+from gateway.identity.key_set import KeySet, Slot, UnusableKeys, VerifyingKey, read_key_set
 from gateway.identity.settings import IssuerSettings
 
 _CLOCK_STEP = 60.0  # seconds that the clock may be set back before the age of a key set counts as unknown
@@ -155,14 +155,19 @@ class _IssuerCache:
                 return
 
     async def _load(self, *, rediscover: bool) -> None:
+        failure: str | None = "ended by a defect"
         try:
             uri = await self._jwks_uri(rediscover=rediscover)
             document = await fetch(self._client, uri, seconds=self._times.timeout)
-            found = read_key_set(document, self._settings.algorithms)
+            self._take(read_key_set(document, self._settings.algorithms))
+            failure = None
         except (FetchFailed, UnusableKeys) as fault:
             # The last good set stays: an issuer's bad hour must not lock out everybody at once.
-            self.failure = str(fault)
-            return
+            failure = str(fault)
+        finally:
+            self.failure = failure
+
+    def _take(self, found: Mapping[Slot, VerifyingKey]) -> None:
         if self.keys is None or dict(found) != dict(self.keys.keys):
             self._generation += 1
         now = self._clock()
@@ -173,7 +178,6 @@ class _IssuerCache:
             usable_until=now + self._times.max_age,
         )
         self.last_success = now
-        self.failure = None
 
     async def _jwks_uri(self, *, rediscover: bool) -> str:
         if self._settings.jwks_uri is not None:
