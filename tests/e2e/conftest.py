@@ -1,0 +1,54 @@
+"""The real servers of one run, and a gateway in front of them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.door import Door
+from tests.e2e.records import MEMBER, OTHER_MEMBER, STRANGER, patient
+from tests.e2e.servers import Servers, start_all
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield start_all(stack)
+
+
+@pytest.fixture(scope="session")
+def members(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Door:
+    """HAPI holds two members and a stranger; put there directly."""
+    door = Door(tmp_path_factory.mktemp("members"), servers)
+    for patient_id in (MEMBER, OTHER_MEMBER, STRANGER):
+        body = json.dumps(patient(patient_id, member=patient_id != STRANGER))
+        answer = door.ask("PUT", f"Patient/{patient_id}", content=body, upstream=True)
+        assert answer.status_code == 201, answer.text
+    return door
+
+
+@pytest.fixture(scope="session")
+def door(servers: Servers, members: Door, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A gateway that all tests share which do not kill it."""
+    assert members.upstream == servers.hapi.base
+    door = Door(tmp_path_factory.mktemp("gateway"), servers)
+    door.start()
+    yield door
+    assert door.close() == 0, door.process.last_lines()
+
+
+@pytest.fixture
+def own_door(servers: Servers, members: Door, tmp_path: Path) -> Iterator[Door]:
+    """A gateway of the test's own, not started."""
+    assert members.upstream == servers.hapi.base
+    door = Door(tmp_path, servers)
+    yield door
+    door.close()
