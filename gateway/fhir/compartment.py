@@ -4,8 +4,8 @@ http://hl7.org/fhir/R4/compartmentdefinition-patient.html says by which referenc
 Patient. Every one of them counts; one that could name a Patient but does not say which is a problem.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from gateway.fhir.json import Json, JsonObject
 from gateway.fhir.model import CompartmentEntry, load
@@ -29,14 +29,20 @@ class LinkProblem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatientLinks:
-    """The Patients of one resource: `ids` each once, in order of first mention, subject first.
+    """The Patients of one resource: `places` has each id once, in order of first mention, with the path of it.
 
-    `applicable` is False for types outside the Patient compartment; there is then nothing else.
+    The subject comes first. `applicable` is False for types outside the Patient compartment; there is then
+    nothing else.
     """
 
     applicable: bool
-    ids: tuple[str, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[LinkProblem, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids alone."""
+        return tuple(self.places)
 
 
 def patient_links(resource: JsonObject, bases: tuple[str, ...], *, release: str = "R4") -> PatientLinks:
@@ -45,23 +51,23 @@ def patient_links(resource: JsonObject, bases: tuple[str, ...], *, release: str 
     entry = load(release).compartment.get(type_name)
     if entry is None:
         return PatientLinks(applicable=False)
-    ids: dict[str, None] = {}
+    places: dict[str, str] = {}
     problems: list[LinkProblem] = []
     if type_name == PATIENT and isinstance(resource.get("id"), str):
         # Definition of the compartment: "the patient resource itself".
-        ids[str(resource["id"])] = None
+        places[str(resource["id"])] = "Patient.id"
     for names in _subject_first(entry):
         can_be_patient = _targets(type_name, names, release)
         for at, reference in _values(resource, names, type_name):
             found = _link(reference, bases, can_be_patient=can_be_patient)
             if isinstance(found, str):
-                ids[found] = None
+                places.setdefault(found, at)
             elif found is not None:
                 problems.append(LinkProblem(at=at, form=found[0], text=found[1]))
-    if not ids and not problems and type_name != PATIENT:
+    if not places and not problems and type_name != PATIENT:
         at = ".".join((type_name, *entry.subject))
         problems.append(LinkProblem(at=at, form="absent", text="No Patient is named."))
-    return PatientLinks(applicable=True, ids=tuple(ids), problems=tuple(problems))
+    return PatientLinks(applicable=True, places=places, problems=tuple(problems))
 
 
 def _subject_first(entry: CompartmentEntry) -> list[tuple[str, ...]]:
@@ -101,8 +107,7 @@ def _link(reference: JsonObject, bases: tuple[str, ...], *, can_be_patient: bool
     named = classify(literal, bases)
     if isinstance(named, UnresolvableReference):
         return (named.form, f"The reference cannot be followed: {named.why}.") if can_be_patient else None
-    if named.type == PATIENT:
-        return named.id
-    if stated == PATIENT:
-        return "malformed", "The reference says it is to a Patient but names another type."
-    return None
+    # Servers keep a `type` that contradicts the reference, and readers may believe either.
+    if (named.type == PATIENT or stated == PATIENT) and stated not in (None, named.type):
+        return "malformed", "The reference names one type and states another."
+    return named.id if named.type == PATIENT else None

@@ -127,7 +127,7 @@ class Endpoint:
 
     async def _stream(self, send: Send, answer: StreamedAnswer, trace: Trace) -> None:
         """A stream that breaks off ends the connection unfinished (AnswerLost passes), which a client notices."""
-        chunks = _no_chunks() if trace.method == "HEAD" else self._rewritten(answer)
+        chunks = self._rewritten(answer, headless=trace.method == "HEAD")
         headers = self._headers(answer.headers)
         try:
             await send_stream(send, status=answer.status, headers=headers, decision_id=trace.decision_id, chunks=chunks)
@@ -138,7 +138,9 @@ class Endpoint:
             await answer.__aexit__(None, None, None)
             self._record(trace, answer.status, None)
 
-    async def _rewritten(self, answer: StreamedAnswer) -> AsyncIterator[bytes]:
+    async def _rewritten(self, answer: StreamedAnswer, *, headless: bool) -> AsyncIterator[bytes]:
+        if headless:
+            return
         kind = next((value for name, value in answer.headers if name == b"content-type"), b"")
         if not kind.startswith(_JSON_TYPES):
             async for chunk in answer.chunks():
@@ -159,11 +161,6 @@ def _request(head: framing.RequestHead, body: BodyReader) -> Request:
         end_to_end=end_to_end(head.headers),
         body=body.read,
     )
-
-
-async def _no_chunks() -> AsyncIterator[bytes]:
-    return
-    yield b""
 
 
 def _warned(answer: Forwarded, body: bytes, headers: Headers, trace: Trace) -> tuple[bytes, Headers]:

@@ -1,0 +1,34 @@
+"""Tells metrics and the operational log of every move that settling makes. Never an id of a patient or resource."""
+
+import structlog
+
+from gateway.observe.metrics import Metrics
+from gateway.saga.compensation import UndoAction
+from gateway.saga.intent import Intent
+from gateway.saga.table import Event
+
+_log = structlog.get_logger("settle")
+
+
+class SettleObserver:
+    """`saga.settled.Observer` over metrics and log."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def transition(self, intent: Intent, event: Event) -> None:
+        """Every move but the two of an ordinary accepted write is worth a line."""
+        if event not in (Event.ANSWERED_STORED, Event.HOLDS):
+            _log.info("write.moved", decision_id=intent.decision_id, event_name=event.value, state=intent.state.value)
+
+    def undo(self, action: UndoAction, result: str, seconds: float) -> None:
+        """One try."""
+        self._metrics.undo(action.value, result, seconds)
+
+    def stuck(self, intent: Intent, reason: str) -> None:
+        """A person has to decide: RUNBOOK, "A write is stuck"."""
+        _log.error("write.stuck", decision_id=intent.decision_id, interaction=intent.interaction.value, reason=reason)
+
+    def defect(self, decision_id: str, error: BaseException) -> None:
+        """Settling failed where it must not."""
+        _log.error("write.settling_failed", decision_id=decision_id, exc_info=error)

@@ -1,0 +1,290 @@
+"""One write, as a straight line: read, gather, decide, journal, forward, verify, commit or compensate.
+
+Steps 4 to 10 of the line. Every `raise` before `_forward` means that no byte left for the FHIR server.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gateway.errors import (
+    Issue,
+    IssueCode,
+    Malformed,
+    PreconditionFailed,
+    Severity,
+    Unavailable,
+    Unprocessable,
+    UpstreamFault,
+    UpstreamTimedOut,
+)
+from gateway.fhir import media_type, shape
+from gateway.fhir.interaction import Create, InteractionCode, Update, Write
+from gateway.fhir.json import JsonObject
+from gateway.fhir.resource import BodyLimits, parse
+from gateway.identity.principal import Principal
+from gateway.pipeline import scope
+from gateway.pipeline.gather import Gathered, Gatherer, Prior
+from gateway.pipeline.intents import facts_json, intent_of
+from gateway.pipeline.patients import Patients
+from gateway.pipeline.refusal import after_refusals, refusals, warnings
+from gateway.pipeline.request import Answer, Forwarded, Refusal, Request, Trace
+from gateway.pipeline.stored import Reader
+from gateway.policy.decision import AfterNeed, Decision, Phase, Verdict
+from gateway.policy.engine import decide, select
+from gateway.policy.facts import ClientFacts, Facts, RequestFacts
+from gateway.policy.policy_set import PolicySet
+from gateway.saga.compensation import UndoAction
+from gateway.saga.intent import State
+from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.saga.settle import Settled, Settler
+
+_CONTENT_TYPE = (b"content-type", b"application/fhir+json; charset=utf-8")
+_ACCEPT = (b"accept", b"application/fhir+json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """The write line with its ports. `decision_seconds` bounds the judging of one phase."""
+
+    upstream: Upstream
+    gatherer: Gatherer
+    patients: Patients
+    settler: Settler
+    reader: Reader
+    policies: Callable[[], PolicySet]
+    limits: BodyLimits
+    decision_seconds: float
+    new_write_id: Callable[[], str]
+
+    async def write(self, request: Request, write: Write, principal: Principal, trace: Trace) -> Answer:
+        """Judge one create or update and, if allowed, see it through to its end."""
+        code = InteractionCode.CREATE if isinstance(write, Create) else InteractionCode.UPDATE
+        conditional = isinstance(write, Create) and write.if_none_exist is not None
+        granted = scope.granted(principal, code, write.type, conditional=conditional)
+        media_type.content_type(request.values("content-type"))
+        media_type.accept(request.values("accept"))
+        trace.body = body = await request.body()
+        resource = read_resource(body, write, self.limits)
+
+        policies = self.policies()
+        trace.revision = policies.revision
+        client = ClientFacts(id=principal.client_id, issuer=principal.issuer, scopes=principal.scope_texts)
+        selection = select(policies, code, write.type, client, principal.claims)
+        gathered = await self._gather(write, resource, selection.needs_patient or granted.patient_only, trace)
+        _same_version(write, gathered)
+        scope.bound(granted, principal, resource, gathered.prior.resource, gathered.patient_ids)
+
+        id_ = write.id if isinstance(write, Update) else None
+        facts = Facts(
+            request=RequestFacts(interaction=code, type=write.type, id=id_, time=now_text()),
+            client=client,
+            claims=principal.claims,
+            resource=resource,
+            prior=gathered.prior.resource,
+            patients=gathered.patients,
+        )
+        started = time.perf_counter()
+        late = started + self.decision_seconds
+        decision = decide(selection, facts, Phase.BEFORE, deadline=lambda: time.perf_counter() > late)
+        trace.decide_seconds = time.perf_counter() - started
+        trace.decision = decision
+        if decision.verdict is not Verdict.ALLOW:
+            return Refusal(issues=refusals(decision, write.type))
+        allowed = _Allowed(
+            write=write,
+            principal=principal,
+            facts=facts,
+            decision=decision,
+            prior=gathered.prior,
+            policies=policies,
+        )
+        return await self._forward(request, allowed, trace)
+
+    async def _gather(self, write: Write, resource: JsonObject, patients: bool, trace: Trace) -> Gathered:
+        started = time.perf_counter()
+        gathered = await self.gatherer.gather(write, resource, patients=patients)
+        trace.gather_seconds = time.perf_counter() - started
+        trace.patients = gathered.patient_ids
+        trace.patients_read = len(gathered.patients.resources)
+        return gathered
+
+    async def _forward(self, request: Request, allowed: "_Allowed", trace: Trace) -> Answer:
+        write, decision = allowed.write, allowed.decision
+        may_read = scope.may_read(allowed.principal, write.type, allowed.facts.resource)
+        trace.write_id = write_id = self.new_write_id()
+        guard = allowed.prior.version or allowed.prior.tombstone
+        upstream_request = upstream_write(write, trace.body, guard, write_id, request, may_read=may_read)
+        touched = write.id if isinstance(write, Update) and write.type == "Patient" else None
+        if touched is not None:
+            self.patients.write_begins(touched)
+        started = time.perf_counter()
+        try:
+            answer = await self._through(upstream_request, allowed, trace)
+        finally:
+            trace.upstream_seconds = time.perf_counter() - started
+            if touched is not None:
+                self.patients.write_ends(touched)
+        if isinstance(answer, Refusal):
+            return answer
+        trace.upstream_status = answer.status
+        warned = warnings(decision, write.type) + (warnings(trace.after, write.type) if trace.after else ())
+        # A success's body is the resource: not for a client that may not read it.
+        body = answer.body if may_read or answer.status >= 300 else b""  # noqa: PLR2004
+        return Forwarded(status=answer.status, headers=answer.headers, body=body, warnings=warned)
+
+    async def _through(
+        self, upstream_request: UpstreamRequest, allowed: "_Allowed", trace: Trace
+    ) -> UpstreamAnswer | Refusal:
+        """Send it: journalled and settled if something may have to be undone, plainly otherwise."""
+        if allowed.decision.after is not AfterNeed.UNDO:
+            answer = await _send(self.upstream, upstream_request)
+            if allowed.decision.after is AfterNeed.OBSERVE:
+                trace.after = await self.reader.observe(
+                    answer, allowed.facts, allowed.policies, allowed.decision.applied
+                )
+            return answer
+        intent = intent_of(
+            write=allowed.write,
+            body=trace.body,
+            prior=allowed.prior,
+            decision_id=trace.decision_id,
+            write_id=trace.write_id or "",
+            revision=allowed.policies.revision,
+            applied=allowed.decision.applied,
+            facts=facts_json(allowed.facts),
+            principal=allowed.principal,
+        )
+        return _settled(await self.settler.start(intent, upstream_request), allowed.write.type, trace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Allowed:
+    """A write that the engine let through, with everything it was judged by."""
+
+    write: Write
+    principal: Principal
+    facts: Facts
+    decision: Decision
+    prior: Prior
+    policies: PolicySet
+
+
+def read_resource(body: bytes, write: Write, limits: BodyLimits) -> JsonObject:
+    """Step 4: one reading, and the type and id that the URL names. Raises Malformed, TooLarge, Unprocessable."""
+    resource = parse(body, limits)
+    named = resource.get("resourceType")
+    if named != write.type:
+        raise Malformed(
+            Issue(
+                code=IssueCode.INVALID,
+                text=f"The body's resourceType is not {write.type}, the type that the URL names.",
+                expression=("resourceType",),
+            )
+        )
+    if isinstance(write, Update) and resource.get("id") != write.id:
+        # http://hl7.org/fhir/R4/http.html#update: the resource SHALL contain an id that is identical to the URL's.
+        raise Malformed(
+            Issue(
+                code=IssueCode.INVALID,
+                text="The body's id has to be the id that the URL names.",
+                expression=(f"{write.type}.id",),
+            )
+        )
+    if problems := shape.check(resource):
+        raise Unprocessable(*problems)
+    return resource
+
+
+def upstream_write(
+    write: Write, body: bytes, guard: str | None, write_id: str, request: Request, *, may_read: bool
+) -> UpstreamRequest:
+    """The write as it leaves: the judged bytes, the gateway's own guard, and nothing else that a client chose."""
+    headers: list[tuple[bytes, bytes]] = [_CONTENT_TYPE, _ACCEPT, (b"x-request-id", write_id.encode())]
+    prefer = next((value for name, value in request.end_to_end if name == b"prefer"), None)
+    if not may_read:
+        headers.append((b"prefer", b"return=minimal"))
+    elif prefer is not None:
+        headers.append((b"prefer", prefer))
+    if isinstance(write, Create):
+        if write.if_none_exist is not None:
+            headers.append((b"if-none-exist", write.if_none_exist.encode()))
+        return UpstreamRequest(method="POST", path=write.type, headers=tuple(headers), body=body)
+    if guard is not None:
+        # The version that was judged is the version that may be replaced (RFC 9110 section 13.1.1).
+        headers.append((b"if-match", f'W/"{guard}"'.encode()))
+    return UpstreamRequest(method="PUT", path=f"{write.type}/{write.id}", headers=tuple(headers), body=body)
+
+
+def now_text() -> str:
+    """The frozen time of a decision, RFC 3339 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _same_version(write: Write, gathered: Gathered) -> None:
+    """The client's own If-Match, judged here: servers differ (HAPI ignores it where nothing exists)."""
+    if isinstance(write, Update) and write.if_match is not None and write.if_match != gathered.prior.version:
+        raise PreconditionFailed(
+            Issue(code=IssueCode.CONFLICT, text="If-Match does not name the current version; read it again first.")
+        )
+
+
+async def _send(upstream: Upstream, request: UpstreamRequest) -> UpstreamAnswer:
+    try:
+        return await upstream.send(request)
+    except NotSent:
+        raise _nothing_written() from None
+    except AnswerLost as lost:
+        issue = Issue(
+            code=IssueCode.TIMEOUT if lost.timed_out else IssueCode.TRANSIENT,
+            text="The FHIR server's answer was lost; the write may or may not be stored. Look before you repeat it.",
+        )
+        raise (UpstreamTimedOut(issue) if lost.timed_out else UpstreamFault(issue)) from None
+
+
+def _settled(settled: Settled, type_: str, trace: Trace) -> UpstreamAnswer | Refusal:
+    """What became of a journalled write. Only `committed` may become a 2xx."""
+    trace.settled = settled.state.value
+    trace.undo = settled.undo.value if settled.undo else None
+    trace.reason = settled.reason
+    trace.stored_version = settled.intent.stored_version if settled.intent else None
+    verified = settled.detail if isinstance(settled.detail, Decision) else None
+    trace.after = verified
+    if settled.answer is not None:
+        trace.upstream_status = settled.answer.status
+        if settled.state is State.COMMITTED or (settled.state is State.REJECTED and settled.answer.status >= 400):  # noqa: PLR2004
+            return settled.answer
+    if settled.state is State.REJECTED:
+        raise _nothing_written()
+    issues = after_refusals(verified, type_) if verified is not None else ()
+    return Refusal(issues=(*issues, became(settled)), pending=settled.state is not State.UNDONE)
+
+
+def _nothing_written() -> Unavailable:
+    return Unavailable(Issue(code=IssueCode.TRANSIENT, text="The FHIR server cannot be reached; nothing was written."))
+
+
+def became(settled: Settled) -> Issue:
+    """The issue that says what became of a write that is not simply there (SURFACE.md, Clients' port)."""
+    if settled.state is State.UNDONE:
+        what = "restored to the version before" if settled.undo is UndoAction.RESTORE else "removed"
+        return Issue(
+            severity=Severity.INFORMATION,
+            code=IssueCode.INFORMATIONAL,
+            text=f"The server had stored the write; it was {what}.",
+        )
+    if settled.state is State.STUCK:
+        return Issue(
+            code=IssueCode.EXCEPTION,
+            text="The write could not be settled safely; the server's operator was alarmed. Ask with the decision id.",
+        )
+    if settled.state is State.COMPENSATING:
+        return Issue(
+            code=IssueCode.INCOMPLETE,
+            text="The server stored the write; it is still being removed. Ask for the outcome with the decision id.",
+        )
+    return Issue(
+        code=IssueCode.INCOMPLETE,
+        text="The server's answer was lost; what became of the write is being found out. Ask with the decision id.",
+    )
