@@ -258,7 +258,7 @@ def _path(node: Node) -> str:
             return node.name
         case Select():
             return f"{_path(node.operand)}.{node.field}"
-        case Call(function="_[_]", args=(operand, Constant(value=index))):
+        case Call(function="_[_]", args=(operand, Constant(value=int(index)))):
             return f"{_path(operand)}[{index}]"
         case _:
             return f"(…{node.id})"

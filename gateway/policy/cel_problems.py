@@ -78,7 +78,7 @@ def explain(text: str, known: Known) -> list[Draft]:
         at = _offset(known.source, int(line), int(column))
         clean = message.removesuffix(" [INVALID_ARGUMENT]")
         if "*error*" not in clean:
-            drafts.append(_explain(clean, at, known))
+            drafts.append(phrase(clean, at, known))
         if "Syntax error" in clean:
             break  # what follows is an echo of the first
     return drafts or [Draft(0, "cannot be compiled")]
@@ -116,18 +116,23 @@ def _offset(source: str, line: int, column: int) -> int:
 
 def _span(source: str, at: int, name: str) -> tuple[int, int]:
     """Selects and calls are reported at their `.` or `(`: move to the word that is meant."""
-    before = source[:at].rstrip()
-    if name and before.endswith(name) and source[at : at + 1] == "(":
-        at = len(before) - len(name)
-    elif name and (inside := re.compile(rf"[.?(]\s*({name})\b").search(source, at)):
-        at = inside.start(1)
+    if name:
+        here = re.compile(rf"[.?\s]*\b({name})\b").match(source, at)
+        before = source[:at].rstrip()
+        if here:
+            at = here.start(1)
+        elif source[at : at + 1] in ("(", ".") and before.endswith(name):
+            at = len(before) - len(name)
+        elif inside := re.compile(rf"[.?]\s*({name})\b").search(source, at):
+            at = inside.start(1)
     while at < len(source) and source[at] in ".? \t\r\n":
         at += 1
     token = _TOKEN.match(source, at)
     return min(at, len(source)), len(token[0]) if token else 1
 
 
-def _explain(message: str, at: int, known: Known) -> Draft:
+def phrase(message: str, at: int, known: Known) -> Draft:
+    """One message of the type checker in the words of the policy language."""
     for pattern, make in _RULES:
         if found := pattern.search(message):
             return make(found, at, known)

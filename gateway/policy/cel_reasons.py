@@ -13,6 +13,7 @@ _CALL = re.compile(r"No matching overloads found : (?:\([^)]*\)\.)?([A-Za-z_]\w*
 _CLASSES = (
     ("Index error", "index out of bounds"),
     ("No matching overloads", "a value has the wrong type"),
+    ("no such overload", "a value has the wrong type"),
     ("divide by zero", "division by zero"),
     ("modulus by zero", "division by zero"),
     ("overflow", "a number is out of range"),

@@ -1,0 +1,94 @@
+"""A syntax tree as cel-python's evaluator walks it.
+
+The evaluator works on the parser's trees. They are built directly, without the levels of precedence in between and
+without a text in between: rewritten trees need no syntax for what CEL has none for.
+"""
+
+from typing import Any, Final
+
+import lark
+
+from gateway.policy.cel_tree import Call, Comprehension, Constant, Ident, ListOf, Node, Select, StructOf
+
+STEPS: Final = "__steps"
+_LOGICAL: Final = {"_&&_": "conditionaland", "_||_": "conditionalor", "_?_:_": "expr"}
+
+
+def build(root: Node) -> tuple[Any, dict[str, object]]:
+    """The lark tree, and the constants that it reads as variables."""
+    builder = _Builder()
+    return builder.node(root), builder.constants
+
+
+def _tree(rule: str, children: list[Any]) -> Any:
+    meta: Any = lark.tree.Meta()  # type: ignore[no-untyped-call]
+    meta.line = meta.column = 1  # the evaluator's errors carry a position, which nobody reads
+    return lark.Tree(rule, children, meta)
+
+
+def _token(text: str) -> Any:
+    return lark.Token("IDENT", text, line=1, column=1)
+
+
+def _call(function: str, *arguments: Any) -> Any:
+    return _tree("primary", [_tree("ident_arg", [_token(function), _tree("exprlist", list(arguments))])])
+
+
+def _name(name: str) -> Any:
+    return _tree("primary", [_tree("ident", [_token(name)])])
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.constants: dict[str, object] = {}
+
+    def _constant(self, value: object) -> Any:
+        name = f"__{len(self.constants)}"
+        self.constants[name] = value
+        return _name(name)
+
+    def node(self, node: Node) -> Any:  # noqa: PLR0911 (one per kind)
+        match node:
+            case Constant():
+                return self._constant(node.value)
+            case Ident():
+                return _name(node.name)
+            case Select():
+                function = "_has" if node.test_only else "_select"
+                return _call(function, self.node(node.operand), self._constant(node.field))
+            case Call():
+                return self._call(node)
+            case ListOf():
+                items = [_tree("exprlist", [self.node(item) for item in node.elements])] if node.elements else []
+                return _tree("primary", [_tree("list_lit", items)])
+            case StructOf():
+                parts = [
+                    self.node(part) for e in node.entries if not isinstance(e.key, str) for part in (e.key, e.value)
+                ]
+                return _tree("primary", [_tree("map_lit", [_tree("mapinits", parts)] if parts else [])])
+            case Comprehension():
+                return self._macro(node)
+
+    def _call(self, node: Call) -> Any:
+        arguments = [self.node(argument) for argument in node.args]
+        if node.function in _LOGICAL:
+            return _tree(_LOGICAL[node.function], arguments)
+        if node.function in ("!_", "-_"):
+            sign = "unary_not" if node.function == "!_" else "unary_neg"
+            return _tree("unary", [_tree(sign, []), *arguments])
+        if isinstance(node.target, Ident) and node.target.name == "optional":
+            return _call(f"_{node.function}", *arguments)
+        target = [] if node.target is None else [self.node(node.target)]
+        return _call(node.function, *target, *arguments)
+
+    def _macro(self, node: Comprehension) -> Any:
+        name = node.accu_var.removeprefix("@")
+        step = node.loop_step
+        body = step.args[0] if name in ("exists_one", "filter") else step.args[1]  # type: ignore[union-attr]
+        if name == "map":
+            body = body.elements[0]  # type: ignore[union-attr]
+        counted = _call("_step", _name(STEPS), self.node(body))
+        variable = _name(node.iter_var)
+        return _tree(
+            "member_dot_arg", [self.node(node.iter_range), _token(name), _tree("exprlist", [variable, counted])]
+        )
