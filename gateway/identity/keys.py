@@ -119,7 +119,7 @@ class _IssuerCache:
         self._client = client
         self._clock = clock
         self._times = times
-        self._last_attempt: float | None = None
+        self._last_attempt = float("-inf")
         self._generation = 0
         self.keys: KeySet | None = None
         self.metadata: Mapping[str, object] | None = None
@@ -128,9 +128,7 @@ class _IssuerCache:
         self.flight: asyncio.Task[None] | None = None
 
     def seconds_to_next_attempt(self) -> int:
-        """Whole seconds, at least 1."""
-        if self._last_attempt is None:
-            return 1
+        """Whole seconds, at least 1; to be asked after an attempt."""
         return max(1, math.ceil(self._last_attempt + self._times.cool_down - self._clock()))
 
     async def attempt(self, *, rediscover: bool = False) -> None:
@@ -138,7 +136,7 @@ class _IssuerCache:
         if self.flight is None or self.flight.done():
             now = self._clock()
             # A clock that was set back ends the cool-down: the time that passed is not known.
-            if self._last_attempt is not None and 0 <= now - self._last_attempt < self._times.cool_down:
+            if 0 <= now - self._last_attempt < self._times.cool_down:
                 return
             # Noted before the attempt, so that a failed one counts as well.
             self._last_attempt = now

@@ -15,7 +15,6 @@ from gateway.identity.refusal import Fault, invalid_token
 from gateway.identity.settings import IssuerSettings
 from gateway.identity.strict_json import NotStrict, parse_object
 
-_SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
 _MAX_HEADER = 2_048  # characters of its base64url form
 _MAX_AUDIENCES = 64
 _MAX_NAME = 1_024  # characters of iss, sub and the client's id
@@ -28,8 +27,10 @@ _REFUSED_HEADERS = ("crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c")
 # 2.4, RFC 8417): another kind of token of the same issuer must not pass for an access token (RFC 8725 section 3.12).
 _FOREIGN_CLAIMS = ("at_hash", "c_hash", "s_hash", "events")
 _ACCESS_TYPES = frozenset({"bearer", "at+jwt", "application/at+jwt", "access", "access_token"})
-_STRAY = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
-_URL_SAFE = str.maketrans("-_", "+/")
+# The last characters that leave no stray bits, by the length of the text modulo 4.
+_LAST = {0: b"", 2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
+# To the alphabet of binascii; what is not of base64url's own becomes a character that its strict mode refuses.
+_URL_SAFE = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +91,15 @@ def _segments(token: str) -> list[str]:
 
 def _decoded(text: str, part: str) -> bytes:
     """Canonical base64url without padding (RFC 7515 section 2): each value has one spelling only."""
-    rest = len(text) % 4
-    if _SEGMENT.fullmatch(text) is None or rest == 1 or (rest and text[-1] not in _STRAY[rest]):
+    content = text.encode("utf-8", "replace")
+    rest = len(content) % 4
+    last = _LAST.get(rest)
+    if not content or last is None or (last and content[-1] not in last):
         raise invalid_token(f"The token's {part} is not canonical base64url.")
-    return binascii.a2b_base64(text.translate(_URL_SAFE) + "=" * (-rest % 4))
+    try:
+        return binascii.a2b_base64(content.translate(_URL_SAFE) + b"=" * (-rest % 4), strict_mode=True)
+    except binascii.Error:
+        raise invalid_token(f"The token's {part} is not canonical base64url.") from None
 
 
 def _object(text: str, part: str) -> JsonObject:

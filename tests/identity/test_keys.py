@@ -103,6 +103,30 @@ async def test_after_start_the_discovery_document_is_had_even_so(
     assert issuer.served == {KEYS_PATH: 1, DISCOVERY_PATH: 1}
 
 
+async def test_an_issuer_without_discovery_serves_its_keys_all_the_same(
+    client: httpx.AsyncClient, issuer: SandboxIssuer, clock: Clock
+) -> None:
+    issuer.discovery_overrides = {"issuer": "https://other.example"}
+    rhythm = Rhythm()
+    keys = JwksKeys([BY_URI], client, clock, sleep=rhythm.sleep)
+    await keys.start()
+    await rhythm.resting()
+    assert keys.ready
+    assert keys.metadata(ISSUER) is None
+    assert keys.last_failure(ISSUER) is None
+    await keys.close()
+
+
+@pytest.mark.parametrize("fault", [f for f in IssuerFault if f is not IssuerFault.SLOW])
+async def test_discovery_that_fails(fault: IssuerFault, keys: JwksKeys, issuer: SandboxIssuer) -> None:
+    issuer.fault = fault
+    with pytest.raises(Unavailable):
+        await known(keys)
+    failure = keys.last_failure(ISSUER)
+    assert failure is not None
+    assert failure.startswith("the discovery document ")
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
