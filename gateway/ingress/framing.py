@@ -27,8 +27,8 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ALLOWED = ("GET", "HEAD", "POST", "PUT")
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
-_ORIGIN_FORM = re.compile(rb"/[!-~]*\Z")
-_QUERY = re.compile(rb"[!-~]*\Z")
+_ORIGIN_FORM = re.compile(rb"/[!\x22$-~]*\Z")  # visible ASCII, without the fragment's #
+_QUERY = re.compile(rb"[!\x22$-~]*\Z")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _LENGTH = re.compile(r"[0-9]{1,18}\Z")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
@@ -64,7 +64,7 @@ def examine(
     Raises BadFraming, HeadersTooLarge, MediaTypeNotSupported, InteractionNotSupported, NotFound.
     """
     headers = _collect(raw_headers)
-    if not _ORIGIN_FORM.match(raw_path) or b"#" in raw_path or not _QUERY.match(query):
+    if not _ORIGIN_FORM.match(raw_path) or not _QUERY.match(query):
         # RFC 9112 section 3.2: absolute-form is for proxies and would name a second authority.
         raise _bad("The request target must be a plain path and query.")
     _check_host(headers)
