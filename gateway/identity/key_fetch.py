@@ -1,8 +1,10 @@
 """Fetches key sets and discovery documents: bounded in size and time, no redirects, from configured places only."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -20,9 +22,13 @@ class FetchFailed(Exception):
     """A document could not be had. The text holds nothing that the other side sent."""
 
 
-def http_client() -> httpx.AsyncClient:
-    """A client fit for keys: no proxies or .netrc from the environment, no redirects, no cookies kept."""
+def http_client(ca_file: Path | None = None) -> httpx.AsyncClient:
+    """A client fit for keys: no proxies or .netrc from the environment, no redirects, no cookies kept.
+
+    `ca_file`: PEM certificates of the only authorities to trust, for an issuer with a private one.
+    """
     return httpx.AsyncClient(
+        verify=True if ca_file is None else ssl.create_default_context(cafile=ca_file),
         trust_env=False,
         follow_redirects=False,
         timeout=5.0,

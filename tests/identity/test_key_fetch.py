@@ -121,19 +121,16 @@ async def test_cookies_are_not_kept() -> None:
         assert not client.cookies
 
 
-def self_signed(folder: Path, name: str) -> ssl.SSLContext:
+def self_signed(pem: Path, *names: x509.GeneralName) -> ssl.SSLContext:
+    """A server's TLS context with a certificate of its own making, which is written to `pem`."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
     now = dt.datetime.now(dt.UTC)
-    alternatives = x509.SubjectAlternativeName(
-        [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
-    )
     certificate = (
         x509.CertificateBuilder(subject, subject, key.public_key(), 1, now, now + dt.timedelta(days=1))
-        .add_extension(alternatives, critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )
-    pem = folder / "tls.pem"
     pem.write_bytes(
         certificate.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -143,10 +140,20 @@ def self_signed(folder: Path, name: str) -> ssl.SSLContext:
     return context
 
 
-async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
-    tls = self_signed(tmp_path, "issuer")
-    async with server(plain("HTTP/1.1 200 OK\ncontent-length: 0"), tls) as url:
-        assert (await failure(url)).startswith("could not be reached")
+async def test_tls_is_checked(tmp_path: Path) -> None:
+    """K68: a certificate that nobody vouches for, or that speaks of another name."""
+    ours, other = tmp_path / "ours.pem", tmp_path / "other.pem"
+    tls = self_signed(ours, x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+    self_signed(other, x509.DNSName("other.example"))
+    async with server(plain("HTTP/1.1 200 OK\ncontent-length: 2", b"{}"), tls) as url:
+        async with http_client(ca_file=ours) as client:
+            assert await fetch(client, url, seconds=5) == b"{}"
+            with pytest.raises(FetchFailed, match="could not be reached"):
+                await fetch(client, url.replace("127.0.0.1", "localhost"), seconds=5)
+        for trusted in (None, other):
+            async with http_client(ca_file=trusted) as client:
+                with pytest.raises(FetchFailed, match="could not be reached"):
+                    await fetch(client, url, seconds=5)
 
 
 @pytest.mark.parametrize(
