@@ -17,18 +17,17 @@ _HAS_VALUE = (Result.PASS, Result.FAIL, Result.NON_BOOLEAN)
 
 def values_of(facts: Facts, phase: Phase) -> Mapping[str, object]:
     """NAMES -> value, but for `patient`, `params` and `let`. `stored` is there in phase `after` only."""
-    request, client = facts.request, facts.client
+    written, client = facts.request, facts.client
+    request = {"interaction": written.interaction.value, "type": written.type, "time": written.time}
+    if written.id is not None:
+        # Absent, not null, before a create: so that `has(request.id)` says what it seems to say.
+        request["id"] = written.id
     values: dict[str, object] = {
         "resource": facts.resource,
         "prior": facts.prior,
         "claims": dict(facts.claims),
         "client": {"id": client.id, "issuer": client.issuer, "scopes": list(client.scopes)},
-        "request": {
-            "interaction": request.interaction.value,
-            "type": request.type,
-            "id": request.id,
-            "time": request.time,
-        },
+        "request": request,
     }
     if phase is Phase.AFTER:
         values["stored"] = facts.stored

@@ -155,7 +155,7 @@ def _problem(places: Places, error: "ErrorDetails") -> Problem:
     name = str(path[-1]) if path else "a policy file"
     if path and path[-1] == "[key]":
         pattern = _PATTERNS.get(str(context.get("pattern")), "")
-        return places.at(path[:-1], f"{path[-2]!s} is no name", hint=pattern, key=True)
+        return places.at(path[:-1], f"the key {path[-2]!s} is no name", hint=pattern, key=True)
     if kind == "extra_forbidden":
         near = get_close_matches(name, _KEYS, n=1)
         return places.at(path, f"unknown key {name}", hint=f"did you mean {near[0]}?" if near else None, key=True)
@@ -164,7 +164,7 @@ def _problem(places: Places, error: "ErrorDetails") -> Problem:
     if kind == "literal_error":
         return _literal(places, path, str(context.get("expected")), error["input"])
     if kind == "string_pattern_mismatch":
-        return places.at(path, f"{name} is no name", hint=_PATTERNS.get(str(context.get("pattern"))))
+        return places.at(path, f"{error['input']} is no name", hint=_PATTERNS.get(str(context.get("pattern"))))
     message = _MESSAGES.get(kind, error["msg"].lower())
     return places.at(path, f"{_spoken(path)} {message}")
 

@@ -98,7 +98,9 @@ class ExpressionCompiler:
         return tuple(self._placed(path, problem) for problem in found) if isinstance(found, tuple) else ()
 
     def finish(self) -> tuple[Problem, ...]:
-        """All problems; lets that nothing reads are warned of."""
+        """All problems; lets that nothing reads are warned of, once it is known what everything reads."""
+        if any(problem.is_error for problem in self.problems):
+            return tuple(self.problems)
         for let in self.lets.values():
             self._used |= let.compiled.lets
         for name in self._sources:

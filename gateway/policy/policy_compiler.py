@@ -128,7 +128,8 @@ class _PolicyCompiler:
 
     def _lint_new_patients(self, patients: dict[str, PatientNeed]) -> None:
         # http://hl7.org/fhir/R4/compartmentdefinition-patient.html: a Patient is in its own compartment.
-        if "create" in (self.document.permit or ()) and patients.get("Patient") is PatientNeed.REQUIRED:
+        listed = self.document.resources is not None and "create" in (self.document.permit or ())
+        if listed and patients.get("Patient") is PatientNeed.REQUIRED:
             self._warn(
                 ("resources",),
                 "no new Patient can be created under patient: required, because it is not there to be read",
