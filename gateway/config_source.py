@@ -55,14 +55,22 @@ class Source:
 
     def refuse(self, path: TreePath, message: str, *, at_key: bool = False) -> None:
         """Record a problem with the value (or the key) at `path`."""
-        for length in range(len(path), 0, -1):
-            if (variable := self.variables.get(path[:length])) is not None:
-                self.refuse_variable(variable, message)
-                return
+        if (variable := self._variable_of(path)) is not None:
+            self.refuse_variable(variable, message)
+            return
         place = Position(1, 1)
         if self.document is not None:
             place = self.document.key_position(path) if at_key else self.document.position(path)
         self._add(ConfigProblem(file=self.file, line=place.line, column=place.column, message=message))
+
+    def _variable_of(self, path: TreePath) -> str | None:
+        """The variable that gave the value at `path`, or a part of it that is not in the file."""
+        for length in range(len(path), 0, -1):
+            if (variable := self.variables.get(path[:length])) is not None:
+                return variable
+        if self.document is not None and path in self.document.values:
+            return None
+        return next((name for at, name in self.variables.items() if at[: len(path)] == path), None)
 
     def refuse_variable(self, variable: str, message: str) -> None:
         """Record a problem with an environment variable."""

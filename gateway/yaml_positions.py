@@ -126,8 +126,6 @@ def _inside_literal(lines: list[str], start: Position, text: str, offset: int) -
     row = start.line + before.count("\n")  # index of the row: the block starts on the line after its `|`
     first = next((line for line in lines[start.line :] if line.strip()), "")
     indent = len(first) - len(first.lstrip(" "))
-    if row >= len(lines):
-        return start
     return Position(row + 1, indent + 1 + len(before) - (before.rfind("\n") + 1))
 
 
@@ -152,11 +150,13 @@ def read(text: str) -> Document:
 
 
 def _first_unreadable(text: str) -> Position:
-    for number, line in enumerate(text.split("\n"), 1):
-        for column, character in enumerate(line, 1):
-            if not character.isprintable() and character not in "\t\r\u00a0":
-                return Position(number, column)
-    return Position(1, 1)
+    unreadable = (
+        Position(number, column)
+        for number, line in enumerate(text.split("\n"), 1)
+        for column, character in enumerate(line, 1)
+        if not character.isprintable() and character not in "\t\r\u00a0"
+    )
+    return next(unreadable, Position(1, 1))
 
 
 @dataclass(slots=True)
