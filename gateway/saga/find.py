@@ -56,9 +56,11 @@ class Finder:
             return await self._updated(intent, sent, capability)
         if capability.find_lost is FindLost.REQUEST_ID:
             found = await self._by_request_id(intent, capability)
+            if isinstance(found, Untellable) and found.unsupported:
+                return await self._by_history(intent, sent, capability, by_content=True)
             return await self._confirmed(intent, sent, capability) if last and found == NotThere() else found
         if capability.find_lost is FindLost.HISTORY:
-            return await self._by_history(intent, sent, capability)
+            return await self._by_history(intent, sent, capability, by_content=True)
         return Untellable(reason="this server offers no way to find a created resource again")
 
     async def _updated(self, intent: Intent, sent: JsonObject, capability: Capability) -> Found:
@@ -105,7 +107,7 @@ class Finder:
         hits = await self.lookups.by_request_id(intent.type, intent.write_id, intent.started_at)
         if isinstance(hits, Unclear):
             unusable = hits.trouble is not Trouble.OUTAGE
-            return Untellable(reason="the server does not search by request id") if unusable else hits
+            return Untellable(reason="the server does not search by request id", unsupported=True) if unusable else hits
         ours: list[Stored] = []
         for hit in hits:
             first = await self._first_version(intent, hit, capability)
@@ -119,7 +121,7 @@ class Finder:
 
     async def _confirmed(self, intent: Intent, sent: JsonObject, capability: Capability) -> Found:
         """A search that finds nothing may be one that never finds anything: history, where there is one, decides."""
-        found = await self._by_history(intent, sent, capability)
+        found = await self._by_history(intent, sent, capability, by_content=False)
         return NotThere() if isinstance(found, Untellable) and found.unsupported else found
 
     async def _first_version(self, intent: Intent, hit: Seen, capability: Capability) -> Seen | Unclear | None:
@@ -129,16 +131,22 @@ class Finder:
         look = await self.lookups.version(intent.type, hit.id, capability.after(None) or "")
         return None if isinstance(look, Absent) else look
 
-    async def _by_history(self, intent: Intent, sent: JsonObject, capability: Capability) -> Found:
+    async def _by_history(self, intent: Intent, sent: JsonObject, capability: Capability, *, by_content: bool) -> Found:
+        """First versions since the write began.
+
+        A stranger's write may have equal content, so that is believed only where nothing better is recorded, and
+        only of one candidate that no other write explains.
+        """
         hits = await self.lookups.history(intent.type, None, intent.started_at)
         if isinstance(hits, Unclear):
             unusable = hits.trouble is not Trouble.OUTAGE
             return Untellable(reason="the server keeps no history of the type", unsupported=True) if unusable else hits
-        same = [
-            hit
-            for hit in hits
-            if capability.is_first(hit.version) and _is_ours(intent, sent, hit.resource, capability, ignore_id=True)
-        ]
+        first = [hit for hit in hits if capability.is_first(hit.version)]
+        tagged = [hit for hit in first if request_id_of(hit.resource) == intent.write_id]
+        if tagged or not by_content:
+            same = tagged
+        else:
+            same = [hit for hit in first if same_content(hit.resource, sent, ignore_id=True)]
         explained = await self.stored_ids(intent.type, [hit.id for hit in same])
         ours = [hit for hit in same if hit.id not in explained]
         if len(ours) > 1:
@@ -146,16 +154,14 @@ class Finder:
         return _stored(intent, ours[0], capability) if ours else NotThere()
 
 
-def _is_ours(
-    intent: Intent, sent: JsonObject, seen: JsonObject, capability: Capability, *, ignore_id: bool = False
-) -> bool:
+def _is_ours(intent: Intent, sent: JsonObject, seen: JsonObject, capability: Capability) -> bool:
     """By the request id where the server records it, else by what it says."""
     recorded = request_id_of(seen)
     if recorded == intent.write_id:
         return True
     if capability.find_lost is FindLost.REQUEST_ID and recorded is not None:
         return False
-    return same_content(seen, sent, ignore_id=ignore_id)
+    return same_content(seen, sent)
 
 
 def _stored(intent: Intent, seen: Seen, capability: Capability) -> Stored:

@@ -1,7 +1,10 @@
 """Uncached looks at the FHIR server: the current version, one version, by request id, by history."""
 
 import re
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from gateway.errors import GatewayError
@@ -14,6 +17,7 @@ from gateway.saga.proof import etag_version, located
 # HAPI answers a repeated search from a cache for a minute, also an empty one (RFC 9111 section 5.2.1.4).
 _UNCACHED = ((b"accept", b"application/fhir+json"), (b"cache-control", b"no-cache"))
 _CLOCK_SKEW = 600.0  # seconds by which the server's clock may differ from ours
+_DATE_MARGIN = 2.0  # `Date` has whole seconds, and the answer took some time
 _PAGE = 200
 _MOST_PAGES = 50
 _OK, _NOT_FOUND, _GONE = 200, 404, 410
@@ -25,8 +29,10 @@ _SAFE_PATH = re.compile(r"[A-Za-z0-9\-._~%/?&=|:,$+]*\Z")
 class UpstreamLookups:
     """`saga.lookup_port.Lookups` over the upstream port. `base` is its FHIR base, to tell paging links by."""
 
-    def __init__(self, upstream: Upstream, limits: BodyLimits, *, base: str = "") -> None:
-        self._upstream, self._limits = upstream, limits
+    def __init__(
+        self, upstream: Upstream, limits: BodyLimits, *, base: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        self._upstream, self._limits, self._clock = upstream, limits, clock
         self._base = base.rstrip("/") + "/"
 
     async def current(self, type_: str, id_: str) -> Look:
@@ -45,7 +51,7 @@ class UpstreamLookups:
     async def history(self, type_: str, id_: str | None, since: float) -> Hits:
         """GET [type]/_history or [type]/[id]/_history, since (http://hl7.org/fhir/R4/http.html#history)."""
         path = f"{type_}/_history" if id_ is None else f"{type_}/{id_}/_history"
-        return await self._pages(path, f"_since={_instant(since)}&_count={_PAGE}")
+        return await self._pages(path, f"_since={_instant(since)}&_count={_PAGE}", since=since)
 
     async def _get(self, path: str, query: str = "") -> UpstreamAnswer | Unclear:
         try:
@@ -84,14 +90,18 @@ class UpstreamLookups:
             named = ""  # kept as seen: whoever looks decides that it is another resource
         return Seen(id=named, version=version, resource=resource, body=answer.body)
 
-    async def _pages(self, path: str, query: str) -> Hits:
-        """Every page: a hit on the second one must not pass for none."""
+    async def _pages(self, path: str, query: str, *, since: float = 0.0) -> Hits:
+        """Every page: a hit on the second one must not pass for none.
+
+        What was made before `since`, by the server's clock, is left out.
+        """
         hits: list[Seen] = []
         for _ in range(_MOST_PAGES):
-            bundle = await self._page(path, query)
-            if isinstance(bundle, Unclear):
-                return bundle
-            hits += _entries(bundle)
+            page = await self._page(path, query)
+            if isinstance(page, Unclear):
+                return page
+            bundle, ahead = page
+            hits += [hit for hit in _entries(bundle) if not _older(hit.resource, since, ahead)]
             following = self._next(bundle)
             if following is None:
                 return tuple(hits)
@@ -100,7 +110,8 @@ class UpstreamLookups:
             path, query = following
         return Unclear(trouble=Trouble.UNSUPPORTED)
 
-    async def _page(self, path: str, query: str) -> JsonObject | Unclear:
+    async def _page(self, path: str, query: str) -> tuple[JsonObject, float | None] | Unclear:
+        """The bundle, and by how many seconds the server's clock is ahead."""
         answer = await self._get(path, query)
         if isinstance(answer, Unclear):
             return answer
@@ -110,19 +121,35 @@ class UpstreamLookups:
             bundle = parse(answer.body, self._limits)
         except GatewayError:
             return Unclear(trouble=Trouble.UNPARSEABLE)
-        return bundle if bundle.get("resourceType") == "Bundle" else Unclear(trouble=Trouble.UNPARSEABLE)
+        if bundle.get("resourceType") != "Bundle":
+            return Unclear(trouble=Trouble.UNPARSEABLE)
+        return bundle, self._ahead(answer)
+
+    def _ahead(self, answer: UpstreamAnswer) -> float | None:
+        """From `Date` (RFC 9110 section 6.6.1), to the second; None when the server does not say."""
+        try:
+            date = parsedate_to_datetime(answer.header(b"date") or "")
+        except ValueError:
+            return None
+        return date.timestamp() - self._clock()
 
     def _next(self, bundle: JsonObject) -> tuple[str, str] | Unclear | None:
         """The link to the next page, only below the base: a link elsewhere is not followed with our credentials."""
         links = bundle.get("link")
         for link in links if isinstance(links, list) else []:
             if isinstance(link, dict) and link.get("relation") == "next":
-                url = link.get("url")
-                if not isinstance(url, str) or not url.startswith(self._base) or not _SAFE_PATH.match(url):
-                    return Unclear(trouble=Trouble.UNSUPPORTED)
-                path, _, query = url.removeprefix(self._base).partition("?")
-                return path, query
+                return self._below(link.get("url"))
         return None
+
+    def _below(self, url: object) -> tuple[str, str] | Unclear:
+        if not isinstance(url, str) or not _SAFE_PATH.match(url):
+            return Unclear(trouble=Trouble.UNSUPPORTED)
+        where, _, query = url.partition("?")
+        if f"{where}/" == self._base:  # HAPI pages at the base itself: [base]?_getpages=…
+            return "", query
+        if not where.startswith(self._base):
+            return Unclear(trouble=Trouble.UNSUPPORTED)
+        return where.removeprefix(self._base), query
 
 
 def _entries(bundle: JsonObject) -> list[Seen]:
@@ -136,6 +163,18 @@ def _entries(bundle: JsonObject) -> list[Seen]:
         if isinstance(id_, str) and version is not None:
             seen.append(Seen(id=id_, version=version, resource=resource, body=b""))
     return seen
+
+
+def _older(resource: JsonObject, since: float, ahead: float | None) -> bool:
+    """Whether a version was made before `since`, by the server's own clock. In doubt it was not."""
+    meta = resource.get("meta")
+    updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    if ahead is None or not isinstance(updated, str):
+        return False
+    try:
+        return datetime.fromisoformat(updated).timestamp() < since + ahead - _DATE_MARGIN
+    except ValueError:
+        return False
 
 
 def _meta_version(resource: JsonObject) -> str | None:
