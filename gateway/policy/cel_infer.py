@@ -54,8 +54,10 @@ _SIMPLE: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes", 
 _COMPARABLE: Final = _SIMPLE | {"list", "map", "message", "optional"}
 # langdef.md, RESERVED
 _RESERVED: Final = frozenset(
-    "as break const continue else for function if import let loop package namespace return var void while".split()
+    {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package"}
+    | {"namespace", "return", "var", "void", "while"}
 )
+_TIMES: Final = frozenset({"timestamp", "duration"})  # a difference of timestamps is a duration
 _MACRO_RESULTS: Final = {"@all": _BOOL, "@exists": _BOOL, "@exists_one": _BOOL}
 _TYPE_NAMES: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"})
 
@@ -180,7 +182,7 @@ class _Inference:
             case "_?_:_":
                 return operands[1] if operands[1] == operands[2] else DYN
             case "_+_" | "_-_" | "_*_" | "_/_" | "_%_" | "-_":
-                return operands[0] if len(set(operands)) == 1 else DYN
+                return operands[0] if len(set(operands)) == 1 and operands[0].kind not in _TIMES else DYN
             case function:
                 return _RESULTS.get(function) or self._problem_function(node)
 

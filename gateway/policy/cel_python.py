@@ -17,7 +17,8 @@ from gateway.policy import cel_check, cel_lenient, cel_types, cel_values
 from gateway.policy.cel_infer import infer
 from gateway.policy.cel_problems import Draft, Known, merge
 from gateway.policy.cel_python_build import STEPS, build
-from gateway.policy.cel_python_functions import FUNCTIONS, OutOfBudget, Steps
+from gateway.policy.cel_python_functions import OutOfBudget, Steps
+from gateway.policy.cel_python_names import Evaluation, Names
 from gateway.policy.cel_python_parse import CelSyntaxError, parse
 from gateway.policy.cel_reasons import BUDGET, reason
 from gateway.policy.cel_tree import Node, Tree, Unsigned
@@ -45,14 +46,6 @@ class PythonBound:
         return {name: _cel(value) for name, value in cel_values.deep(self.values).items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A built tree with its constants."""
-
-    tree: Any
-    constants: Mapping[str, Any]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonExpression:
     """A compiled CEL source: one program per resource type."""
@@ -60,7 +53,7 @@ class PythonExpression:
     source: str
     reading: cel_check.Reading
     roots: Mapping[str, Node]
-    programs: Mapping[str, Program]
+    programs: Mapping[str, Any]
     keeps_value: bool = False
     warnings: tuple[ExpressionProblem, ...] = field(default=())
 
@@ -82,9 +75,7 @@ class PythonExpression:
         if program is None:
             return Evaluated(Result.ERROR, reason="the rule is not made for this resource type")
         try:
-            names = {**bound.context, **program.constants, STEPS: Steps(ITERATIONS)}
-            activation = evaluation.Activation(vars=names, functions=FUNCTIONS)
-            answer = evaluation.Evaluator(program.tree, activation).evaluate()
+            answer = Evaluation(program, Names({**bound.context, STEPS: Steps(ITERATIONS)})).evaluate()
         except OutOfBudget:
             return Evaluated(Result.OUT_OF_BUDGET, reason=BUDGET)
         except RecursionError:
@@ -133,7 +124,7 @@ class CelPythonEngine:
             source=source,
             reading=cel_check.read(Tree(parsed.root)),
             roots=roots,
-            programs={name: _program(root) for name, root in roots.items()},
+            programs={name: build(root, _cel) for name, root in roots.items()},
             keeps_value=not scope.wants_boolean,
             warnings=problems,
         )
@@ -151,17 +142,12 @@ class CelPythonEngine:
             source=" && ".join(f"({part.source})" for part in mine),
             reading=cel_check.Reading.union([part.reading for part in mine]),
             roots=roots,
-            programs={name: _program(root) for name, root in roots.items()},
+            programs={name: build(root, _cel) for name, root in roots.items()},
         )
 
     def bind(self, values: Mapping[str, object]) -> PythonBound:
         """Names -> JSON values. The type of `resource` (else `prior`, else `stored`) picks the programs."""
         return PythonBound(cel_values.resource_type(values), dict(values))
-
-
-def _program(root: Node) -> Program:
-    tree, constants = build(root)
-    return Program(tree, {name: _cel(value) for name, value in constants.items()})
 
 
 def _cel(value: object) -> Any:

@@ -4,6 +4,7 @@ The evaluator works on the parser's trees. They are built directly, without the 
 without a text in between: rewritten trees need no syntax for what CEL has none for.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import lark
@@ -11,13 +12,12 @@ import lark
 from gateway.policy.cel_tree import Call, Comprehension, Constant, Ident, ListOf, Node, Select, StructOf
 
 STEPS: Final = "__steps"
-_LOGICAL: Final = {"_&&_": "conditionaland", "_||_": "conditionalor", "_?_:_": "expr"}
+_LOGICAL: Final = {"_&&_": "conditionaland", "_||_": "conditionalor"}
 
 
-def build(root: Node) -> tuple[Any, dict[str, object]]:
-    """The lark tree, and the constants that it reads as variables."""
-    builder = _Builder()
-    return builder.node(root), builder.constants
+def build(root: Node, value: Callable[[object], Any]) -> Any:
+    """The lark tree; `value` makes the evaluator's values of literals."""
+    return _Builder(value).node(root)
 
 
 def _tree(rule: str, children: list[Any]) -> Any:
@@ -39,13 +39,11 @@ def _name(name: str) -> Any:
 
 
 class _Builder:
-    def __init__(self) -> None:
-        self.constants: dict[str, object] = {}
+    def __init__(self, value: Callable[[object], Any]) -> None:
+        self.value = value
 
     def _constant(self, value: object) -> Any:
-        name = f"__{len(self.constants)}"
-        self.constants[name] = value
-        return _name(name)
+        return _tree("constant", [self.value(value)])
 
     def node(self, node: Node) -> Any:  # noqa: PLR0911 (one per kind)
         match node:
@@ -71,11 +69,14 @@ class _Builder:
 
     def _call(self, node: Call) -> Any:
         arguments = [self.node(argument) for argument in node.args]
+        if node.function == "_?_:_":
+            return _tree("expr", [_call("_bool", arguments[0]), *arguments[1:]])
         if node.function in _LOGICAL:
-            return _tree(_LOGICAL[node.function], arguments)
-        if node.function in ("!_", "-_"):
-            sign = "unary_not" if node.function == "!_" else "unary_neg"
-            return _tree("unary", [_tree(sign, []), *arguments])
+            return _tree(_LOGICAL[node.function], [_call("_bool", argument) for argument in arguments])
+        if node.function == "!_":
+            return _tree("unary", [_tree("unary_not", []), _call("_bool", *arguments)])
+        if node.function == "-_":
+            return _tree("unary", [_tree("unary_neg", []), *arguments])
         if isinstance(node.target, Ident) and node.target.name == "optional":
             return _call(f"_{node.function}", *arguments)
         target = [] if node.target is None else [self.node(node.target)]
@@ -87,8 +88,8 @@ class _Builder:
         body = step.args[0] if name in ("exists_one", "filter") else step.args[1]  # type: ignore[union-attr]
         if name == "map":
             body = body.elements[0]  # type: ignore[union-attr]
-        counted = _call("_step", _name(STEPS), self.node(body))
+        counted = self.node(body) if name == "map" else _call("_bool", self.node(body))
+        counted = _call("_step", _name(STEPS), counted)
+        items = _call("_items", self.node(node.iter_range))
         variable = _name(node.iter_var)
-        return _tree(
-            "member_dot_arg", [self.node(node.iter_range), _token(name), _tree("exprlist", [variable, counted])]
-        )
+        return _tree("member_dot_arg", [items, _token(name), _tree("exprlist", [variable, counted])])

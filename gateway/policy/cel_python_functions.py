@@ -8,6 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import re2
@@ -191,13 +192,38 @@ def _arithmetic(name: str) -> Callable[[Any, Any], Any]:
         if isinstance(left, celtypes.DoubleType) and name == "_/_" and not right:
             return celtypes.DoubleType(float("nan") if not left else float("inf") * float(left))
         try:
-            return own(left, right)
+            return _own(own(left, right))
         except ZeroDivisionError:
             return CELEvalError("divide by zero", ZeroDivisionError, ())
         except (ValueError, OverflowError):
             return CELEvalError("integer overflow", ValueError, ())
 
     return arithmetic
+
+
+def _own(value: Any) -> Any:
+    """Sums of cel-python's values are Python's."""
+    match value:
+        case celtypes.StringType() | celtypes.ListType() | celtypes.DurationType():
+            return value
+        case str():
+            return celtypes.StringType(value)
+        case list():
+            return celtypes.ListType(value)
+        case timedelta():
+            return celtypes.DurationType(value)
+        case _:
+            return value
+
+
+def boolean(value: Any) -> Any:
+    """An operand of `&&`, `||`, `!` and `?:`, and what a macro's body gives."""
+    return value if isinstance(value, celtypes.BoolType) else _no_overload()
+
+
+def _items(value: Any) -> Any:
+    """What a macro goes through."""
+    return value if isinstance(value, (celtypes.ListType, celtypes.MapType)) else _no_overload()
 
 
 def _text_only(function: Callable[[str, str], bool]) -> Callable[[Any, Any], Any]:
@@ -283,4 +309,6 @@ FUNCTIONS: Final[Mapping[str, Any]] = {
     **{name: _convert(name) for name in ("int", "uint", "double", "string", "bool", "bytes", "duration")},
     "dyn": lambda value: value,
     "_step": step,
+    "_bool": boolean,
+    "_items": _items,
 }

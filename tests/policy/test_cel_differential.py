@@ -1,0 +1,115 @@
+"""Both CEL engines over the same table, and over every CEL expression of the repository's own policies."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from gateway.policy.cel import CelEngine
+from gateway.policy.cel_engine import cel_engine
+from gateway.policy.cel_python import CelPythonEngine
+from gateway.policy.decision import Result
+from gateway.policy.expression import NAMES, Engine, Evaluated, Scope
+
+ROOT = Path(__file__).parents[2]
+YAML_12 = YAML(typ="safe", pure=True)
+TABLE = YAML_12.load((ROOT / "tests/cases/cel-edge-cases.yaml").read_text("utf-8"))
+ENGINES: dict[str, Engine] = {"cel-expr-python": CelEngine(), "cel-python": CelPythonEngine()}
+RESULTS = {True: Result.PASS, False: Result.FAIL} | {r.value: r for r in Result}
+PUT_IN = {"LONG": "x" * 50_000, "NUMBERS": {"numbers": list(range(150))}}
+
+
+def facts(name: str) -> dict[str, Any]:
+    found = TABLE["every"] | TABLE["facts"][name]
+    found["resource"] = json.loads(json.dumps(found["resource"]).replace("LONG", PUT_IN["LONG"]))  # type: ignore[arg-type]
+    if found["claims"] == "NUMBERS":
+        found["claims"] = PUT_IN["NUMBERS"]
+    return {name: value for name, value in found.items() if name in NAMES}
+
+
+def judged(engine: Engine, source: str, scope: Scope, values: dict[str, Any]) -> Evaluated:
+    compiled = engine.compile(source, scope)
+    assert not isinstance(compiled, tuple), compiled
+    return compiled.evaluate(engine.bind(values))
+
+
+def test_the_table_is_worth_its_name() -> None:
+    assert len(TABLE["cases"]) >= 120
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+@pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: f"{case['on']}: {case['cel'][:60]}")
+def test_an_expression_means_the_same_on_both_engines(engine: Engine, case: dict[str, Any]) -> None:
+    scope = Scope(
+        resource_types=("Observation",),
+        available=frozenset(NAMES),
+        params=TABLE["params"],
+        lets=("performer", "failed"),
+    )
+    values = facts(case["on"])
+    outcome = judged(engine, case["cel"], scope, values)
+    assert outcome.result is RESULTS[case["expect"]], outcome
+    assert (outcome.reason is None) == (outcome.result in (Result.PASS, Result.FAIL))
+
+
+def policy_cases() -> list[Any]:
+    """(policy, expression, types, test) of every CEL expression with every test that stands in its file."""
+    found = []
+    for path in sorted((ROOT / "policies").rglob("*.yaml")):
+        for document in YAML_12.load_all(path.read_text("utf-8")):
+            if not isinstance(document, dict) or "policy" not in document:
+                continue
+            for where, source, is_rule in expressions(document):
+                name = f"{document['policy']}: {where}"
+                found.append(pytest.param(path, document, source, is_rule, id=name))
+    return found
+
+
+def expressions(document: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    rules = [(rule["id"], rule["cel"], True) for rule in document.get("rules", []) if "cel" in rule]
+    lets = [(name, let["cel"], False) for name, let in document.get("let", {}).items() if "cel" in let]
+    when = [("when", document["when"]["cel"], True)] if "cel" in document.get("when", {}) else []
+    return when + lets + rules
+
+
+def fixture(path: Path, name: object) -> Any:
+    return json.loads((path.parent / name).read_text("utf-8")) if isinstance(name, str) else None
+
+
+@pytest.mark.parametrize(("path", "document", "source", "is_rule"), policy_cases())
+def test_the_repositorys_policies_mean_the_same_on_both_engines(
+    path: Path, document: dict[str, Any], source: str, is_rule: bool
+) -> None:
+    compared = 0
+    for case in document.get("tests", []):
+        given = case["given"]
+        interaction = "create" if "create" in given else "update"
+        resource = fixture(path, given[interaction])
+        values = {
+            "resource": resource,
+            "prior": fixture(path, given.get("prior")),
+            "patient": fixture(path, given.get("patient")),
+            "stored": fixture(path, given.get("stored")),
+            "claims": given.get("claims", {}),
+            "client": {"id": "c", "issuer": "i", "scopes": given.get("scopes", [])},
+            "request": {"interaction": interaction, "type": resource["resourceType"], "time": "2026-01-01T00:00:00Z"},
+            "let": {},
+        }
+        scope = Scope(
+            resource_types=(resource["resourceType"],),
+            available=frozenset(NAMES),
+            params=document.get("params", {}),
+            lets=tuple(document.get("let", {})),
+            wants_boolean=is_rule,
+        )
+        outcomes = [judged(engine, source, scope, values) for engine in ENGINES.values()]
+        assert outcomes[0].result is outcomes[1].result, (case["name"], outcomes)
+        assert outcomes[0].value == outcomes[1].value
+        compared += 1
+    assert compared
+
+
+def test_the_first_engine_is_taken_where_it_is_installed() -> None:
+    assert isinstance(cel_engine(), CelEngine)
