@@ -53,7 +53,8 @@ class FhirServer:
         request_id = headers.get("x-request-id", "")
         below = path.removeprefix(self.path).removeprefix("/") if path.startswith(self.path) else "?"
         return Request(
-            method=scope["method"],
+            # HEAD is allowed wherever GET is (http://hl7.org/fhir/R4/http.html#summary); the server drops the body.
+            method="GET" if scope["method"] == "HEAD" else scope["method"],
             base=f"{scope['scheme']}://{headers.get('host', 'localhost')}{self.path}",
             segments=tuple(below.split("/")) if below else (),
             query=parse_query(raw_query),

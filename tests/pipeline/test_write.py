@@ -225,12 +225,12 @@ async def test_a_conditional_create_needs_the_search_scope(rig: Rig) -> None:
 
 
 async def test_a_filtered_scope_binds_the_payload_and_the_prior_version(rig: Rig) -> None:
-    laboratory = {"category": [{"coding": [{"system": "urn:cat", "code": "laboratory"}]}]}
+    category = [{"coding": [{"system": "urn:cat", "code": "laboratory"}]}]
     claims = {"scope": "system/Observation.cu?category=urn:cat|laboratory"}
-    assert (await rig.create(observation(**laboratory), claims=claims)).status_code == 201
+    assert (await rig.create(observation(category=category), claims=claims)).status_code == 201
     assert (await rig.create(observation(), claims=claims)).status_code == 403
     rig.store.load(json.dumps(observation() | {"id": "other"}).encode())
-    taken = observation(**laboratory) | {"id": "other"}
+    taken = observation(category=category) | {"id": "other"}
     assert (await rig.send("PUT", "Observation/other", taken, claims=claims)).status_code == 403
 
 
