@@ -5,7 +5,7 @@ from JSON, and orders dates as strings; all of that is silent, so none of it is 
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from gateway.fhirpath.temporal import Temporal
@@ -179,7 +179,7 @@ def _alike_values(one: object, other: object) -> bool:
 def _alike_numbers(one: Decimal, other: Decimal) -> bool:
     places = min(_places(one), _places(other))
     step = Decimal(1).scaleb(-places)
-    return one.quantize(step) == other.quantize(step)
+    return one.quantize(step, ROUND_HALF_UP) == other.quantize(step, ROUND_HALF_UP)
 
 
 def _places(number: Decimal) -> int:

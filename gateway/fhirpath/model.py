@@ -58,20 +58,15 @@ class Model:
             path = f"{owner}.{name}"
             path = self.elsewhere.get(path, path)
             if path in self.choices:
-                return Member(keys=tuple((name + suffix, self._choice(path, suffix)) for suffix in self.choices[path]))
+                return Member(
+                    keys=tuple((name + suffix, self.path_types[path + suffix]) for suffix in self.choices[path])
+                )
             if path in self.path_types and not self._is_choice_key(owner, name):
                 return Member(keys=((name, self.path_types[path]),))
             if path in self.backbones:
                 return Member(keys=((name, path),))
             owner = self.parent(owner)
         return None
-
-    def _choice(self, path: str, suffix: str) -> str:
-        named = self.path_types.get(path + suffix)
-        if named is not None:
-            return named
-        small = suffix[0].lower() + suffix[1:]
-        return small if small in self.parents else suffix
 
     def choice_of(self, type_name: str, key: str) -> tuple[str, str] | None:
         """For `valueQuantity`: (`value`, `Quantity`), when the type has that choice."""
@@ -87,7 +82,7 @@ class Model:
             for end in range(len(key) - 1, 0, -1):
                 path = f"{owner}.{key[:end]}"
                 if key[end].isupper() and key[end:] in self.choices.get(path, ()):
-                    return key[:end], self._choice(path, key[end:])
+                    return key[:end], self.path_types[path + key[end:]]
         return None
 
     def _is_choice_key(self, owner: str, name: str) -> bool:

@@ -143,12 +143,11 @@ def parse(source: str) -> Expr | Problem:
         if listener.problem is not None:
             return listener.problem
         tree = _build(entire.expression())
-        deep = _deep(tree)
-        return tree if deep is None else deep
     except _Invalid as invalid:
         return invalid.problem
     except RecursionError:
         return Problem(message="the expression is nested too deeply", length=len(source))
+    return _deep(tree) or tree
 
 
 def operands(expr: Expr) -> tuple[Expr, ...]:
@@ -170,10 +169,8 @@ def _deep(tree: Expr) -> Problem | None:
         level = [part for expr in level for part in operands(expr)]
         if not level:
             return None
-    first = level[0]
-    return Problem(
-        message=f"more than {MAX_DEPTH} steps depend on each other", offset=first.offset, length=first.length
-    )
+    message = f"more than {MAX_DEPTH} steps depend on each other"
+    return Problem(message=message, offset=level[0].offset, length=level[0].length)
 
 
 def _too_big(source: str) -> Problem | None:

@@ -94,6 +94,18 @@ def _quantity_of(value: Mapping[str, object]) -> object:
     return Quantity(Decimal(str(number)), str(unit))
 
 
+def as_json(item: Item) -> object:
+    """A value that JSON can write; dates become their text."""
+    value = plain(item)
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, Temporal):
+        return value.text
+    if isinstance(value, Quantity):
+        return {"value": float(value.value), "unit": value.unit}
+    return value
+
+
 def is_number(value: object) -> bool:
     """An Integer or Decimal; Python's booleans are integers, FHIRPath's are not."""
     return isinstance(value, int | Decimal) and not isinstance(value, bool)

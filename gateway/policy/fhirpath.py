@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final
 
@@ -11,9 +10,8 @@ from gateway.fhirpath.engine import compile as compile_program
 from gateway.fhirpath.evaluation import constant
 from gateway.fhirpath.reads import Read, reads
 from gateway.fhirpath.syntax import Problem
-from gateway.fhirpath.temporal import Temporal
 from gateway.fhirpath.typecheck import check
-from gateway.fhirpath.values import Item, Quantity, plain
+from gateway.fhirpath.values import as_json
 from gateway.policy.decision import Result
 from gateway.policy.expression import HELD, NAMES, Compiled, Evaluated, ExpressionProblem, Language, Scope
 
@@ -101,7 +99,7 @@ class FhirPathEngine:
 def _evaluated(outcome: Outcome) -> Evaluated:
     if outcome.failure is not None:
         return Evaluated(_FAILED[outcome.failure], reason=outcome.reason)
-    items = [_json(item) for item in outcome.values]
+    items = [as_json(item) for item in outcome.values]
     if len(items) != 1:
         return Evaluated(Result.NON_BOOLEAN, items, "empty" if not items else f"{len(items)} values")
     if items[0] is True:
@@ -109,17 +107,6 @@ def _evaluated(outcome: Outcome) -> Evaluated:
     if items[0] is False:
         return Evaluated(Result.FAIL, value=False)
     return Evaluated(Result.NON_BOOLEAN, items[0], "not a boolean")
-
-
-def _json(item: Item) -> object:
-    value = plain(item)
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, Temporal):
-        return value.text
-    if isinstance(value, Quantity):
-        return {"value": float(value.value), "unit": value.unit}
-    return value
 
 
 def _name_problems(found: tuple[Read, ...], scope: Scope) -> Iterator[ExpressionProblem]:

@@ -1,0 +1,94 @@
+"""Every evaluation ends soon, whatever the policy and the payload."""
+
+import time
+
+import pytest
+
+from gateway.fhir.json import JsonObject
+from gateway.fhirpath import engine
+from gateway.fhirpath.engine import Failure, Outcome, Program
+
+WIDE: JsonObject = {
+    "resourceType": "Patient",
+    "name": [{"family": "x" * 100, "given": ["a"] * 20} for _ in range(5_000)],
+}
+LONG: JsonObject = {"resourceType": "Patient", "name": [{"family": "a" * 50_000}]}
+
+
+def run(expression: str, resource: JsonObject, budget: int = engine.BUDGET) -> Outcome:
+    program = engine.compile(expression)
+    assert isinstance(program, Program), program
+    return program.evaluate(resource, budget=budget)
+
+
+def nested(depth: int) -> str:
+    criterion = "family.exists()"
+    for _ in range(depth):
+        criterion = f"$this.where({criterion}).exists()"
+    return f"name.where({criterion}).exists()"
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "name.all(%resource.name.all(%resource.name.all(%resource.name.all(family = 'y'))))",
+        "name.where(family in %resource.name.family).count()",
+        "name.where($this = %resource.name).exists()",
+        "name.where(%resource.name ~ %resource.name).exists()",
+        "name.distinct().count()",
+        "name.combine(name).isDistinct()",
+        "name.subsetOf(name)",
+        "descendants().descendants().count()",
+        "name.repeat(%resource.name).count()",
+        "name.aggregate($total & $this.family, '').length()",
+        "name.aggregate($total + $total, 1)",
+    ],
+)
+def test_costly_expressions_end_at_the_budget(expression: str) -> None:
+    start = time.process_time()
+    assert run(expression, WIDE).failure is not None
+    assert time.process_time() - start < 1
+
+
+def test_out_of_budget_is_a_result_of_its_own() -> None:
+    outcome = run("descendants().count()", WIDE)
+    assert outcome.failure is Failure.OUT_OF_BUDGET
+    assert outcome.reason == "the evaluation took more work than is allowed"
+
+
+def test_nested_criteria_cost_their_depth_and_not_its_power() -> None:
+    one: JsonObject = {"resourceType": "Patient", "name": [{"family": "A"}]}
+    spent = {depth: _least_budget(nested(depth), one) for depth in (5, 10, 20)}
+    assert spent[20] - spent[10] < 3 * (spent[10] - spent[5])
+
+
+def _least_budget(expression: str, resource: JsonObject) -> int:
+    low, high = 0, engine.BUDGET
+    while low < high:
+        middle = (low + high) // 2
+        if run(expression, resource, middle).failure is None:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$b", "(a|aa)+$b", "(.*)*b$c", "a{1,500}b"])
+def test_patterns_do_not_backtrack(pattern: str) -> None:
+    start = time.process_time()
+    assert run(f"name.family.first().matches('{pattern}')", LONG).values == [False]
+    assert time.process_time() - start < 1
+
+
+def test_strings_cannot_grow_without_bound() -> None:
+    for expression in (
+        "name.family.first().replace('a', %resource.name.family.first())",
+        "name.family.first().replaceMatches('a', %resource.name.family.first())",
+        "name.family.first().toChars().join(%resource.name.family.first())",
+    ):
+        assert run(expression, LONG, 10**9).reason == "a string grew too long"
+
+
+def test_a_pattern_from_elsewhere_is_bounded_too() -> None:
+    assert run("name.family.first().matches(%resource.name.family.first())", LONG).failure is Failure.ERROR
+    assert run("'a'.matches('(' & 'a{900}){900}')", LONG).failure is Failure.ERROR

@@ -1,0 +1,88 @@
+"""What expressions give, by a table."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from gateway.fhirpath import engine
+from gateway.fhirpath.engine import Failure, Program
+from gateway.fhirpath.values import as_json
+from tests.fhirpath.resources import NOW, OBSERVATION, PATIENT, VARIABLES
+
+TABLE = YAML(typ="safe").load((Path(__file__).parents[1] / "cases" / "fhirpath.yaml").read_text(encoding="utf-8"))
+
+
+def compiled(expression: str) -> Program:
+    program = engine.compile(expression)
+    assert isinstance(program, Program), program
+    return program
+
+
+@pytest.mark.parametrize("row", TABLE, ids=[row["expression"] for row in TABLE])
+def test_expression(row: dict[str, object]) -> None:
+    resource = PATIENT if row.get("on") == "patient" else OBSERVATION
+    outcome = compiled(str(row["expression"])).evaluate(resource, VARIABLES, now=NOW)
+    if "fails" in row:
+        assert outcome.failure is Failure.ERROR
+        assert str(row["fails"]) in str(outcome.reason)
+        assert outcome.values == []
+    else:
+        assert outcome.reason is None
+        assert [as_json(item) for item in outcome.values] == row["gives"]
+
+
+def test_boolean_and_number_are_told_apart_in_results() -> None:
+    assert [type(as_json(item)) for item in compiled("true | 1 | 1.5").evaluate(None).values] == [bool, int, float]
+
+
+def test_without_a_resource_paths_are_empty() -> None:
+    assert compiled("Patient.name.exists()").evaluate(None).values == [False]
+
+
+@pytest.mark.parametrize("clock", ["now()", "today()", "timeOfDay()"])
+def test_the_clock_is_never_the_machine_s(clock: str) -> None:
+    assert compiled(clock).evaluate(OBSERVATION).failure is Failure.ERROR
+    assert compiled(clock).evaluate(OBSERVATION, now="yesterday").failure is Failure.ERROR
+
+
+def test_reasons_hold_no_value_of_the_payload() -> None:
+    for expression in ("name.family.startsWith(1)", "name.where(family)", "birthDate.resolve()", "name.family + 1"):
+        outcome = compiled(expression).evaluate({"resourceType": "Patient", "name": [{"family": "Secret"}]})
+        assert "Secret" not in str(outcome.reason)
+
+
+def test_trace_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    assert compiled("name.trace('names').count()").evaluate(PATIENT).values == [2]
+    assert compiled("name.family.first().matches('(' & '')").evaluate(PATIENT).failure is Failure.ERROR
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_foreign_exception_becomes_a_value() -> None:
+    """`decode` of the library raises binascii.Error and UnicodeDecodeError of its own accord."""
+    for text in ("'a'.decode('base64')", "'gICA'.decode('base64')", "'abc'.decode('hex')"):
+        outcome = compiled(text).evaluate(None)
+        assert outcome.failure is Failure.ERROR
+        assert str(outcome.reason).startswith("the evaluation failed (")
+
+
+def test_an_input_nested_too_deeply_is_an_error() -> None:
+    deep: object = 1
+    for _ in range(5_000):
+        deep = [deep]
+    outcome = compiled("%deep = %deep").evaluate(None, {"deep": deep})
+    assert outcome.failure is Failure.ERROR
+    assert outcome.reason == "the input is nested too deeply"
+
+
+def test_a_release_without_a_model_is_a_problem() -> None:
+    problems = engine.compile("true", model="DSTU1")
+    assert isinstance(problems, tuple)
+    assert "DSTU1" in problems[0].message
+
+
+def test_decimals_of_a_strict_parser_are_numbers_too() -> None:
+    assert compiled("value.ofType(Quantity).value = 6.30").evaluate(
+        {"resourceType": "Observation", "valueQuantity": {"value": Decimal("6.3")}}
+    ).values == [True]
