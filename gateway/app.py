@@ -147,6 +147,9 @@ class Application:
         parts.log.start()
         await parts.journal.open()
         await parts.policies.keep_in(parts.journal)
+        for type_ in parts.policies.current().permitted_types():
+            # Element models are compiled on first use: here, not while the first client waits.
+            shape.check({"resourceType": type_})
         await parts.client.start()
         await parts.keys.start()
         await parts.probe.refresh()

@@ -1,5 +1,6 @@
 """The intent: all that is needed to settle one write, also in another process after a crash."""
 
+import base64
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +8,7 @@ from enum import StrEnum
 from gateway.fhir.interaction import InteractionCode
 
 WRITE_ID_LENGTH = 16  # HAPI keeps the first 16 characters of X-Request-ID; a longer id would not be found again
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # 32 letters: 80 bits in 16 characters
+_RANDOM_BYTES = 10  # 80 bits, which are 16 characters of base32 without padding
 
 
 class State(StrEnum):
@@ -70,7 +71,7 @@ class Intent:
 
 def new_write_id() -> str:
     """A fresh write id: 16 characters that HAPI accepts in X-Request-ID (other characters drop the header)."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(WRITE_ID_LENGTH))
+    return base64.b32encode(secrets.token_bytes(_RANDOM_BYTES)).decode("ascii").lower()
 
 
 def undo_id(write_id: str) -> str:
