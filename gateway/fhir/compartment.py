@@ -108,6 +108,6 @@ def _link(reference: JsonObject, bases: tuple[str, ...], *, can_be_patient: bool
     if isinstance(named, UnresolvableReference):
         return (named.form, f"The reference cannot be followed: {named.why}.") if can_be_patient else None
     # Servers keep a `type` that contradicts the reference, and readers may believe either.
-    if (named.type == PATIENT or stated == PATIENT) and stated not in (None, named.type):
+    if PATIENT in (named.type, stated) and stated not in (None, named.type):
         return "malformed", "The reference names one type and states another."
     return named.id if named.type == PATIENT else None

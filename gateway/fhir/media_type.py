@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 
 from gateway.errors import Issue, IssueCode, MediaTypeNotSupported, NotAcceptable
 
@@ -80,20 +81,18 @@ def _parse(value: str) -> tuple[str, dict[str, str]]:
     match = _ESSENCE.match(value.strip(" \t"))
     if match is None:
         _refuse("The Content-Type cannot be read.")
-        return "", {}
     rest = value.strip(" \t")[match.end() :]
     parameters: dict[str, str] = {}
     while rest:
         parameter = _PARAMETER.match(rest)
         if parameter is None or parameter[1].lower() in parameters:
             _refuse("The parameters of the Content-Type cannot be read, or one is there twice.")
-            break
         parameters[parameter[1].lower()] = parameter[2] or parameter[3] or ""
         rest = rest[parameter.end() :]
     return match[0].lower(), parameters
 
 
-def _refuse(text: str) -> None:
+def _refuse(text: str) -> NoReturn:
     raise MediaTypeNotSupported(Issue(code=IssueCode.NOT_SUPPORTED, text=text))
 
 

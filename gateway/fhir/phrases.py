@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from gateway.errors import Issue, IssueCode
-from gateway.fhir.coherence import INCOHERENT
+from gateway.fhir.coherence import INCOHERENT, has_sibling
 from gateway.fhir.json import Json, JsonObject
 from gateway.fhir.model import RESOURCE, Field, Model
 from gateway.fhir.reference import UnresolvableReference, classify
@@ -92,6 +92,8 @@ def _place(model: Model, resource: JsonObject, loc: Sequence[int | str]) -> tupl
 
 def _below(model: Model, place: _Place, path: str, step: str) -> tuple[_Place, str | None]:
     field = model.fields[path].get(step.removeprefix("_"))
+    if field is not None and step.startswith("_") and not (field.primitive and has_sibling(field)):
+        field = None
     known = field is not None or step == "resourceType"
     value = place.value.get(step) if isinstance(place.value, dict) else None
     at = f"{place.at}.{step.removeprefix('_')}" if known else place.at
@@ -145,11 +147,9 @@ def _pattern(place: _Place) -> str:
 
 
 def _form(place: _Place) -> str:
-    if place.value is None:
-        return "null is not a value here; leave the element out."
     field = place.field
-    if field is None:
-        return "Not of the right JSON form."
+    if field is None or place.value is None:
+        return "null is not a value here; leave the element out."
     if place.name.startswith("_"):
         what = "an object with id or extension"
     elif field.primitive:

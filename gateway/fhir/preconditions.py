@@ -6,6 +6,7 @@ value for none at all, and the first of two lines for the only one.
 
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import Issue, IssueCode, Malformed
@@ -71,5 +72,5 @@ def _readable(value: str) -> bool:
         return False
 
 
-def _refuse(why: str) -> None:
+def _refuse(why: str) -> NoReturn:
     raise Malformed(Issue(code=IssueCode.INVALID, text=f"If-None-Exist cannot be judged: {why}"))

@@ -93,9 +93,7 @@ def _token(type_name: str, found: Json, wanted: str) -> bool | None:
     if isinstance(found, str):
         # `system|code` on a code element would need the systems of its value set.
         return found == parts[0] if len(parts) == 1 and type_name in _TEXT_TYPES else None
-    if not isinstance(found, dict):
-        return None
-    if type_name == "CodeableConcept":
+    if type_name == "CodeableConcept" and isinstance(found, dict):
         codings = found.get("coding")
         return _either(_coded(item, "code", parts) for item in codings) if isinstance(codings, list) else False
     key = {"Coding": "code", "Identifier": "value"}.get(type_name)

@@ -7,7 +7,7 @@ have judged something else than what is stored.
 
 from itertools import islice
 
-from pydantic_core import ValidationError, to_json
+from pydantic_core import PydanticSerializationError, ValidationError, to_json
 
 from gateway.errors import Issue, IssueCode
 from gateway.fhir.faults import thorough
@@ -49,7 +49,10 @@ def _doubtful(resource: JsonObject) -> bool:
     a walk."""
     if "contained" in resource or resource["resourceType"] in _CARRIERS:
         return True
-    encoded = to_json(resource)
+    try:
+        encoded = to_json(resource)
+    except PydanticSerializationError:  # nested deeper than it goes
+        return True
     return b"{}" in encoded or b'{"id":' in encoded or b'"#' in encoded
 
 

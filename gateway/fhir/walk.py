@@ -49,8 +49,8 @@ def _children(model: Model, node: Node) -> Iterator[Node]:
     for name, value in node.value.items():
         plain = name.removeprefix("_")
         known = fields.get(plain)
-        if known is None or (known.primitive and name == plain):
-            continue
+        if known is None or known.primitive == (name == plain):
+            continue  # unknown, a primitive's value, or an underscore where there can be none
         path = "Element" if known.primitive else known.type
         twin = node.value.get(plain) if known.primitive else None
         for index, item in enumerate(value) if isinstance(value, list) else ((None, value),):

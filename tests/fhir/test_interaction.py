@@ -70,8 +70,7 @@ def test_a_refusal_does_not_repeat_what_the_client_sent() -> None:
 def test_any_bytes_are_named_as_they_stand_or_refused(method: str, path: bytes, query: bytes) -> None:
     try:
         found = interaction.name(method, path, query)
-    except errors.GatewayError as refusal:
-        assert refusal.issues
+    except errors.GatewayError:
         return
     assert method in ("GET", "POST", "PUT")
     if isinstance(found, Reading):

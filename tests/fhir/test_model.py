@@ -1,0 +1,102 @@
+"""Invariants of the generated model files; nothing is generated here."""
+
+import re
+
+import pytest
+
+from gateway.fhir.model import Field, load, search_parameters
+from gateway.fhir.model.files import CompartmentFile, ElementsFile, SearchFile, text
+
+MODEL = load()
+
+
+def test_the_release_is_whole() -> None:
+    assert len(MODEL.resources) == 146  # the 145 of the CompartmentDefinition, and Parameters
+    assert len(MODEL.compartment) == 67
+    assert MODEL.compartment.keys() <= MODEL.resources
+    assert {"Device", "Bundle", "Binary", "Parameters", "Contract", "GuidanceResponse"}.isdisjoint(MODEL.compartment)
+    assert {"decimal", "instant", "xhtml"} <= MODEL.primitives
+
+
+def test_every_field_holds_something_known() -> None:
+    for path, fields in MODEL.fields.items():
+        for name, field in fields.items():
+            assert field.name == name
+            assert field.primitive or field.type in MODEL.fields or field.type == "Resource", (path, name)
+
+
+def test_choice_elements_are_expanded() -> None:
+    fields = MODEL.fields["Observation"]
+    values = {name for name, field in fields.items() if field.group == "value"}
+    assert len(values) == 11
+    assert fields["valueQuantity"] == Field(
+        name="valueQuantity", type="Quantity", primitive=False, many=False, required=False, group="value"
+    )
+    assert len({name for name, field in MODEL.fields["Extension"].items() if field.group == "value"}) == 50
+
+
+def test_content_references_backbones_and_targets() -> None:
+    assert MODEL.fields["Observation.component"]["referenceRange"].type == "Observation.referenceRange"
+    assert MODEL.fields["Observation"]["component"].type == "Observation.component"
+    assert MODEL.fields["Observation"]["subject"].targets == ("Device", "Group", "Location", "Patient")
+    assert MODEL.fields["Provenance"]["target"].targets == ()
+
+
+def test_required_value_sets_list_their_codes() -> None:
+    status = MODEL.fields["Observation"]["status"]
+    assert MODEL.values[str(status.binding)][:2] == ("amended", "cancelled")
+    unlisted = {
+        field.binding
+        for fields in MODEL.fields.values()
+        for field in fields.values()
+        if field.type == "code" and field.binding and field.binding not in MODEL.values
+    }
+    # Grammars and whole terminologies, and one set that the package does not carry.
+    assert unlisted <= {
+        "http://hl7.org/fhir/ValueSet/mimetypes",
+        "http://hl7.org/fhir/ValueSet/currencies",
+        "http://hl7.org/fhir/ValueSet/ucum-units",
+        "http://hl7.org/fhir/ValueSet/characteristic-combination",
+    }
+
+
+def test_compartment_paths_lead_to_references() -> None:
+    for type_name, entry in MODEL.compartment.items():
+        assert entry.subject in entry.paths
+        for names in entry.paths:
+            path = type_name
+            for name in names:
+                path = MODEL.fields[path][name].type
+            assert path == "Reference"
+    assert MODEL.compartment["Observation"].subject == ("subject",)
+    assert MODEL.compartment["Task"].subject == ("for",)
+    assert MODEL.compartment["SupplyRequest"].paths == (("deliverTo",),)
+
+
+def test_search_paths_lead_somewhere() -> None:
+    parameters = search_parameters()
+    assert parameters.keys() == MODEL.resources
+    assert all(parameter.paths for known in parameters.values() for parameter in known.values())
+    patient = parameters["Condition"]["patient"].paths
+    assert [(path.names, path.type, path.target) for path in patient] == [(("subject",), "Reference", "Patient")]
+    assert [path.names for path in parameters["Observation"]["value-concept"].paths] == [("valueCodeableConcept",)]
+    assert "email" not in parameters["Patient"]  # where(system = 'email') is no plain path
+
+
+def test_files_say_where_they_come_from() -> None:
+    sources = [
+        ElementsFile.model_validate_json(text("R4", "elements")).source,
+        CompartmentFile.model_validate_json(text("R4", "patient-compartment")).source,
+        SearchFile.model_validate_json(text("R4", "search")).source,
+    ]
+    for source in sources:
+        assert source == sources[0]
+        assert source["version"] == "4.5.2"
+        hashes = source["sha256"]
+        assert isinstance(hashes, dict)
+        assert all(re.fullmatch(r"[0-9a-f]{64}", sha256) for sha256 in hashes.values())
+
+
+def test_a_release_that_is_not_shipped_is_refused() -> None:
+    with pytest.raises(ValueError, match="R5"):
+        load("R5")
