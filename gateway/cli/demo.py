@@ -16,6 +16,7 @@ from gateway.sandbox import story
 from gateway.sandbox.stage import Ended, NotStarted, Stage, open_stage
 
 _FAILED = 1
+_PIPED_WIDTH = 140
 
 
 def demo(
@@ -26,6 +27,8 @@ def demo(
 ) -> None:
     """Play the whole story with a FHIR server and an issuer in memory: allowed, refused, undone, recovered."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPED_WIDTH
     folders = tuple(path.resolve() for path in policies) if policies else (example_policies(),)
     started = time.monotonic()
     # Ctrl-C and SIGTERM both end the children through the context managers below.
@@ -101,8 +104,9 @@ def _answer(one: Ended) -> Text:
     if one.status is None:
         return Text("no answer: the connection broke", "yellow")
     text = Text(str(one.status), "green" if one.status < 300 else "red")  # noqa: PLR2004
-    for reason in one.reasons:
+    for reason, rule in one.reasons:
         text.append(f"\n• {reason}", "default")
+        text.append(f" {rule}" if rule else "", "dim")
     return text
 
 

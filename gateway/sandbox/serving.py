@@ -21,6 +21,8 @@ def server(app: ASGIApp, port: int) -> uvicorn.Server:
     config = uvicorn.Config(
         app, host="127.0.0.1", port=port, log_level="error", access_log=False, server_header=False, date_header=True,
         lifespan="off",
+        # An answer that a switch holds back must not hold up the end.
+        timeout_graceful_shutdown=1,
     )  # fmt: skip
     return uvicorn.Server(config)
 

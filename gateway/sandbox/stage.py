@@ -34,14 +34,13 @@ decision_log: decisions.ndjson
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a push ended. `status` is None when the connection broke; `reasons` are the issues' texts, `rules` what they
-    name as diagnostics; `seen` is what the server holds, in words.
+    """How a push ended. `status` is None when the connection broke; `reasons` are the issues' texts with the rules that
+    they name; `seen` is what the server holds, in words.
     """
 
     push: Push
     status: int | None
-    reasons: tuple[str, ...]
-    rules: tuple[str, ...]
+    reasons: tuple[tuple[str, str], ...]
     held: Held | None
     seen: str
     curl: str
@@ -49,7 +48,7 @@ class Ended:
     @property
     def as_told(self) -> bool:
         """Whether it ended as the story tells."""
-        named = all(any(rule.endswith(wanted) for rule in self.rules) for wanted in self.push.rules)
+        named = all(any(rule.endswith(f"/{wanted}") for _, rule in self.reasons) for wanted in self.push.rules)
         return self.status == self.push.status and self.held is self.push.held and named
 
 
@@ -60,7 +59,7 @@ class Stage:
         self.folder = folder
         self.port, self.admin_port = free_port(), free_port()
         self.base = f"http://127.0.0.1:{self.port}/fhir"
-        held = [self._write(f"patient-{patient['id']}.json", patient) for patient in story.patients()]
+        held = [self._write(f"held-{resource['id']}.json", resource) for resource in story.held()]
         self.sandbox, self.upstream, self.issuer = sandbox(folder, audience=self.base, load=held, lifetime=3600)
         self.configuration = folder / "gateway.yaml"
         self.configuration.write_text(
@@ -88,7 +87,9 @@ class Stage:
             child.start()
         self.sandbox.wait_ready()
         form = {"grant_type": "client_credentials", "client_id": "lab", "client_secret": "lab-secret"}
-        answer = self.client.post(f"{self.issuer}/token", data={**form, "scope": "system/Observation.cu"})
+        answer = self.client.post(
+            f"{self.issuer}/token", data={**form, "scope": "system/Observation.cu system/DiagnosticReport.cu"}
+        )
         self.token = answer.raise_for_status().json()["access_token"]
         (self.folder / "token").write_text(self.token)
         self._quirks(moves_subject_to=f"Patient/{story.OTHER_MEMBER}", moves_when_tagged=story.MOVED)
@@ -104,8 +105,7 @@ class Stage:
         return Ended(
             push=push,
             status=None if answer is None else answer.status_code,
-            reasons=tuple(text for text, _ in issues),
-            rules=tuple(rule for _, rule in issues if rule),
+            reasons=issues,
             held=held,
             seen=seen,
             curl=(

@@ -7,6 +7,7 @@ from gateway.fhir.json import Json, JsonObject
 
 MEMBER_SYSTEM = "https://plan.example/member"
 MEMBER, STRANGER, OTHER_MEMBER = "ada", "bob", "eve"
+LABORATORY = "laboratory"
 # The sandbox files what carries this tag under another patient: a server that changes what it is given.
 MOVED = "move"
 
@@ -35,9 +36,10 @@ class Push:
     gateway_killed: bool = False
 
 
-def patients() -> tuple[JsonObject, ...]:
-    """The Patients that the FHIR server holds from the start: two members of the plan and a stranger."""
+def held() -> tuple[JsonObject, ...]:
+    """What the FHIR server holds from the start: two members of the plan, a stranger, and the laboratory."""
     return (
+        {"resourceType": "Organization", "id": LABORATORY, "active": True, "name": "Example Laboratory"},
         _patient(MEMBER, "Ada", "Example", MEMBER_SYSTEM),
         _patient(STRANGER, "Bob", "Elsewhere", "https://other.example/member"),
         _patient(OTHER_MEMBER, "Eve", "Example", MEMBER_SYSTEM),
@@ -74,6 +76,7 @@ def result(patient_id: str, *, status: str = "final", label: str | None = None, 
         "code": {"coding": [code], "text": "HbA1c"},
         "subject": {"reference": f"Patient/{patient_id}"},
         "effectiveDateTime": "2026-01-15T08:30:00Z",
+        "performer": [{"reference": f"Organization/{LABORATORY}"}],
         "valueQuantity": {"value": 6.1, "unit": "%", "system": "http://unitsofmeasure.org", "code": "%"},
     }
     kind: dict[str, Json] = {"resourceType": "Observation"}
@@ -105,7 +108,7 @@ def pushes() -> tuple[Push, ...]:
             told="refused: that kind of information is not taken here",
             body=result(MEMBER, label="R"),
             status=403,
-            rules=("no-restricted-data",),
+            rules=("no-refused-label",),
         ),
         Push(
             name="moved",
