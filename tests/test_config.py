@@ -171,7 +171,7 @@ def test_tls_credentials_and_files(folder: Path) -> None:
         ("sqlite:journal.db", "sqlite:none/journal.db", "gateway.yaml:24:10: journal: the folder of the journal does"),
         ("body: 5MB", "body: 5 MB", "gateway.yaml:26:16: body: must be a size such as 5MB"),
         ("body: 5MB", "body: 1GB", "gateway.yaml:26:16: body: input should be less than or equal to 100000000"),
-        ("decision_time: 250ms", "decision_time: 0s", "gateway.yaml:26:61: decision_time: input should be greater"),
+        ("decision_time: 250ms", "decision_time: 0s", "gateway.yaml:26:62: decision_time: input should be greater"),
         ("depth: 64", "depth: 64.0", "gateway.yaml:26:28: depth: must be a whole number"),
         ("limits: {", "limits: []\nx: {", "gateway.yaml:26:9: limits: must be a mapping"),
         ("reload: watch", "reload: watch\nallow_insecure: maybe", "gateway.yaml:23:17: allow_insecure: must be true"),

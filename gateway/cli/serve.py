@@ -11,7 +11,7 @@ import structlog
 import typer
 import uvloop
 
-from gateway import app
+from gateway.app import build
 from gateway.cli import serve_process, serve_workers
 from gateway.config import Config, ConfigErrors, load
 from gateway.observe import logging
@@ -37,10 +37,10 @@ def serve(
     try:
         settings = load(config, os.environ)
         if worker is not None and worker.only_check:
-            app.build(settings)
+            build(settings)
             return
         if worker is not None:
-            uvloop.run(serve_workers.run_one_of_several(app.build(settings), settings, worker))
+            uvloop.run(serve_workers.run_one_of_several(build(settings), settings, worker))
         elif settings.workers > 1:
             _supervise(settings, config)
         else:
@@ -67,7 +67,7 @@ def _warn(settings: Config) -> None:
 
 
 def _serve_alone(settings: Config) -> None:
-    application = app.build(settings)
+    application = build(settings)
     _warn(settings)
     clients = serve_process.bind(settings.listen.address)
     admin = serve_process.bind(settings.admin)

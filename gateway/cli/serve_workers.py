@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import structlog
@@ -100,9 +101,16 @@ async def _report(admin: Asgi, place: WorkerPlace) -> None:
     target = Path(place.folder, f"worker-{place.index}.json")
     fresh = target.with_suffix(".new")
     while True:
+        started, _ = await _ask(admin, "/startupz")
         ready, _ = await _ask(admin, "/readyz")
         _, described = await _ask(admin, "/status")
-        state = {"ready": ready == 200, "at": time.time(), "process": os.getpid(), "status": json.loads(described)}  # noqa: PLR2004
+        state = {
+            "started": started == HTTPStatus.OK,
+            "ready": ready == HTTPStatus.OK,
+            "at": time.time(),
+            "process": os.getpid(),
+            "status": json.loads(described),
+        }
         fresh.write_text(json.dumps(state))
         fresh.rename(target)
         if os.getppid() != place.supervisor:
@@ -145,7 +153,7 @@ class _AllWorkers:
     def __init__(self, folder: Path, count: int) -> None:
         self._folder = folder
         self._count = count
-        self._was_ready = False
+        self._was_started = False
 
     def _states(self) -> list[dict[str, object]]:
         states: list[dict[str, object]] = []
@@ -159,8 +167,8 @@ class _AllWorkers:
         return states
 
     def started(self) -> bool:
-        self._was_ready = self._was_ready or not self.not_ready()
-        return self._was_ready
+        self._was_started = self._was_started or all(state.get("started") is True for state in self._states())
+        return self._was_started
 
     def not_ready(self) -> tuple[str, ...]:
         return tuple(f"worker-{state['worker']}" for state in self._states() if state["ready"] is not True)

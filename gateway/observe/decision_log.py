@@ -104,7 +104,8 @@ class DecisionLog:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join(self._settings.flush_seconds)
+        if self._thread.is_alive():
+            self._thread.join(self._settings.flush_seconds)
         with self._changed:
             if self._queue:
                 self._metrics.decision_log(self._name, "dropped", len(self._queue))

@@ -34,7 +34,10 @@ class FileSink:
         self._rest = b""
 
     def open(self) -> None:
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+        self._descriptor = self._opened()
+
+    def _opened(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
 
     def write(self, lines: list[bytes]) -> None:
         self._reopen_if_moved()
@@ -55,8 +58,9 @@ class FileSink:
             current = None
         opened = os.fstat(self._descriptor)
         if current is None or (current.st_ino, current.st_dev) != (opened.st_ino, opened.st_dev):
+            fresh = self._opened()
             os.close(self._descriptor)
-            self.open()
+            self._descriptor = fresh
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.observe.buckets import (
@@ -21,6 +21,9 @@ from gateway.observe.buckets import (
     UPSTREAM_SECONDS,
 )
 from gateway.policy.decision import RuleOutcome
+
+# A second series for every counter and histogram that says when it was made: nothing here asks for it.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 OTHER = "_other"
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
