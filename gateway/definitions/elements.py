@@ -27,7 +27,7 @@ def element_model(
         if structure.kind == "primitive-type" or (structure.abstract and structure.kind == "resource"):
             continue
         for path, children in _children(structure).items():
-            paths[path] = {element.path.rsplit(".", 1)[1]: _element(element) for element in children}
+            paths[path] = {element.path.rsplit(".", 1)[1]: _element(element, structure.kind) for element in children}
             bound.update(filter(None, map(_required_value_set, children)))
     return {
         "resources": dict.fromkeys(resources, True),
@@ -44,13 +44,13 @@ def _children(structure: StructureDefinition) -> dict[str, list[ElementDefinitio
     return children
 
 
-def _element(element: ElementDefinition) -> dict[str, object]:
-    """One element, defaults left out: min 0, max 1."""
+def _element(element: ElementDefinition, kind: str) -> dict[str, object]:
+    """One element of a structure of that kind, defaults left out: min 0, max 1."""
     row: dict[str, object] = {}
     if element.content_reference:
         row["content"] = element.content_reference.lstrip("#")
     else:
-        row["types"] = _types(element)
+        row["types"] = _types(element, kind)
     if element.min:
         row["min"] = element.min
     if element.max != "1":
@@ -66,13 +66,13 @@ def _element(element: ElementDefinition) -> dict[str, object]:
     return row
 
 
-def _types(element: ElementDefinition) -> list[str]:
+def _types(element: ElementDefinition, kind: str) -> list[str]:
     """Type names; System.String is the string of element ids, except for `id` of a resource, which is an `id`."""
     names = []
     for reference in element.type:
         if not reference.code.startswith(_SYSTEM):
             names.append(reference.code)
-        elif re.fullmatch(r"[A-Z]\w+\.id", element.path):
+        elif kind == "resource" and re.fullmatch(r"[A-Z]\w+\.id", element.path):
             names.append("System.Id")
         elif element.path == "Extension.url":
             names.append("System.Uri")

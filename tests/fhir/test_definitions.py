@@ -62,7 +62,10 @@ def package(tmp_path: Path) -> Path:
             structure(
                 "Extension",
                 "complex-type",
-                [{"path": "Extension.url", "min": 1, "type": [{"code": "http://hl7.org/fhirpath/System.String"}]}],
+                [
+                    {"path": "Extension.id", "type": [{"code": "http://hl7.org/fhirpath/System.String"}]},
+                    {"path": "Extension.url", "min": 1, "type": [{"code": "http://hl7.org/fhirpath/System.String"}]},
+                ],
             ),
             structure("Special", "complex-type", [], derivation="constraint"),
         ],
@@ -106,7 +109,7 @@ def test_the_files_hold_what_the_definitions_say(package: Path, tmp_path: Path) 
     assert list(elements["resources"]) == ["Thing"]
     assert elements["values"] == {"urn:set": ["a", "b"]}
     assert elements["paths"] == {
-        "Extension": {"url": {"types": ["System.Uri"], "min": 1}},
+        "Extension": {"id": {"types": ["System.String"]}, "url": {"types": ["System.Uri"], "min": 1}},
         "Thing": {
             "id": {"types": ["System.Id"]},
             "status": {"types": ["code"], "min": 1, "binding": "urn:set"},

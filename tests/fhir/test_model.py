@@ -100,3 +100,9 @@ def test_files_say_where_they_come_from() -> None:
 def test_a_release_that_is_not_shipped_is_refused() -> None:
     with pytest.raises(ValueError, match="R5"):
         load("R5")
+
+
+def test_only_ids_of_resources_are_ids() -> None:
+    assert MODEL.fields["Observation"]["id"].type == "System.Id"
+    assert MODEL.fields["ElementDefinition"]["id"].type == "System.String"  # such as `Observation.value[x]`
+    assert MODEL.fields["Observation.component"]["id"].type == "System.String"
