@@ -26,10 +26,13 @@ _CANNOT_APPLY = Denial(code=IssueCode.FORBIDDEN, message="Whether this policy ap
 
 
 def compile_policy(
-    read: ReadPolicy, *, release: str, engines: Engines
+    read: ReadPolicy, *, release: str, engines: Engines, every_type: tuple[str, ...]
 ) -> tuple[CompiledPolicy | None, tuple[Problem, ...]]:
-    """The compiled policy, and every problem found; no policy when one of them is an error."""
-    compiler = _PolicyCompiler(read, release, engines)
+    """The compiled policy, and every problem found; no policy when one of them is an error.
+
+    `every_type` is what a guard that lists no types is about.
+    """
+    compiler = _PolicyCompiler(read, release, engines, every_type)
     policy = compiler.compile()
     problems = tuple(compiler.problems)
     return (None if any(problem.is_error for problem in problems) else policy), problems
@@ -38,12 +41,13 @@ def compile_policy(
 class _PolicyCompiler:
     """Walks one document and collects problems; goes on after each, so that all are found."""
 
-    def __init__(self, read: ReadPolicy, release: str, engines: Engines) -> None:
+    def __init__(self, read: ReadPolicy, release: str, engines: Engines, every_type: tuple[str, ...]) -> None:
         self.read = read
         self.document = read.document
         self.places = read.places
         self.release = release
         self.engines = engines
+        self.every_type = every_type
         self.problems: list[Problem] = []
         self.mode = Mode(read.document.mode)
 
@@ -101,7 +105,8 @@ class _PolicyCompiler:
         if listed is None:
             if self.document.permit is not None:
                 self._wrong(("permit",), "a policy that permits has to list its resources", key=True)
-            return tuple(sorted(known))
+                return ()
+            return self.every_type
         for index, type_ in enumerate(listed):
             if type_ not in known:
                 near = get_close_matches(type_, sorted(known), n=1)
