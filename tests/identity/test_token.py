@@ -85,6 +85,12 @@ def test_claim_names_and_scope_mode_are_the_issuers(issuer: SandboxIssuer) -> No
     assert not principal.enforce_scopes
 
 
+@pytest.mark.parametrize("separator", ["\t", "\n", "\u00a0", "\u2003", ",", "+", "%20"])
+def test_scopes_are_separated_by_spaces_only(separator: str, issuer: SandboxIssuer) -> None:
+    principal = verified(issuer.mint({"scope": f"system/A.c{separator}system/B.c"}), issuer)
+    assert principal.scopes.scopes == ()
+
+
 def test_too_many_scopes_are_refused(issuer: SandboxIssuer) -> None:
     assert refused(issuer.mint({"scope": "x " * 600}), issuer).reason == "malformed"
 
