@@ -20,6 +20,10 @@ class Names(Activation):
     def __init__(self, variables: Mapping[str, Any]) -> None:
         self.variables = variables
 
+    def __repr__(self) -> str:
+        """Stands in the evaluator's error texts: no values."""
+        return "names"
+
     def resolve_variable(self, name: str) -> Any:
         """Raises KeyError for a name that has no value."""
         found = self.variables.get(name, self)

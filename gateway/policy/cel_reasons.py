@@ -8,7 +8,7 @@ import re
 from collections.abc import Set as AbstractSet
 
 _KEY = re.compile(r'(?:Key not found in map : |no_such_field : )"?([A-Za-z_]\w*)"?')
-_NAME = re.compile(r'No value with name "([a-z_]+)"')
+_NAME = re.compile(r"""(?:No value with name|undeclared reference to) ["']([a-z]+)["']""")
 _CALL = re.compile(r"No matching overloads found : (?:\([^)]*\)\.)?([A-Za-z_]\w*)\(")
 _CLASSES = (
     ("Index error", "index out of bounds"),

@@ -24,9 +24,11 @@ def shallow(values: Mapping[str, object]) -> dict[str, object]:
             data[LET] = value if type(value) is dict else plain(value)
         elif name in _OWN and isinstance(value, Mapping):
             # An absent member (`request.id` of a create) is absent, not null: has() answers false.
-            data[name] = {key: plain(item) for key, item in value.items() if item is not None}
+            data[name] = {
+                key: item if type(item) is str else plain(item) for key, item in value.items() if item is not None
+            }
         elif name != "params":
-            data[name] = dict(value) if isinstance(value, Mapping) and type(value) is not dict else value
+            data[name] = dict(value) if type(value) is not dict and isinstance(value, Mapping) else value
     return data
 
 
@@ -41,7 +43,7 @@ def plain(value: object) -> object:  # noqa: PLR0911 (one per kind)
         case Mapping():
             return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [plain(item) for item in value]
+            return [item if type(item) is str else plain(item) for item in value]
         case Decimal():
             return float(value)
         case int() if not isinstance(value, bool) and not _SMALLEST <= value <= _LARGEST:
