@@ -43,7 +43,7 @@ class Program:
 
     source: str
     tree: Expr
-    model: Model
+    model: Model = field(repr=False)
 
     def evaluate(
         self,

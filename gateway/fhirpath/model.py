@@ -3,17 +3,18 @@
 A type is named as in FHIR (`HumanName`, `code`), a backbone element by its path (`Observation.component`).
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.resources import files
 from typing import Final
-
-from fhirpathpy.models import models
 
 from gateway.fhirpath.temporal import Temporal
 from gateway.fhirpath.values import Element, Item, Quantity, is_number, plain
 
 RELEASES: Final = {"R4": "r4", "R4B": "r4", "R5": "r5"}
+_TABLES: Final = ("path2Type", "choiceTypePaths", "pathsDefinedElsewhere", "type2Parent")
 _SYSTEM_TYPES: Final = frozenset(
     {"Any", "Boolean", "String", "Integer", "Long", "Decimal", "Date", "DateTime", "Time", "Quantity"}
 )
@@ -150,7 +151,9 @@ class Model:
 @cache
 def load(release: str) -> Model:
     """The tables of `R4`, `R4B` or `R5`. Raises KeyError for another release."""
-    tables = models[RELEASES[release]]
+    # The files, and not `fhirpathpy.models`, which would read four releases into every process.
+    folder = files("fhirpathpy").joinpath("models", RELEASES[release])
+    tables = {name: json.loads(folder.joinpath(f"{name}.json").read_text(encoding="utf-8")) for name in _TABLES}
     path_types: dict[str, str] = tables["path2Type"]
     choices = {path: tuple(suffixes) for path, suffixes in tables["choiceTypePaths"].items()}
     parents: dict[str, str] = tables["type2Parent"]

@@ -13,6 +13,7 @@ from gateway.fhirpath.collecting import specifier
 from gateway.fhirpath.functions import CRITERIA, PER_ITEM, TYPE_ARGUMENT
 from gateway.fhirpath.kinds import (
     BOOLEAN,
+    DECIMAL,
     INTEGER,
     NEEDS,
     RESULTS,
@@ -49,17 +50,40 @@ _LOGIC: Final = frozenset({"and", "or", "xor", "implies"})
 
 
 def check(
-    tree: Expr, model: Model, roots: Mapping[str, str], *, release: str = "R4", types: tuple[str, ...] = ()
+    tree: Expr,
+    model: Model,
+    roots: Mapping[str, str],
+    *,
+    release: str = "R4",
+    types: tuple[str, ...] = (),
+    wants_boolean: bool = False,
 ) -> tuple[Problem, ...]:
     """Every problem of a tree. `roots`: the resource type by name (`resource`, `patient`, `prior`, `stored`).
 
-    `types` are all types that the same text is checked for: a path may begin with any of them.
+    `types` are all types that the same text is checked for: a path may begin with any of them. `wants_boolean`: a
+    text that can only be empty, or something other than a boolean, is a problem.
     """
     walk = _Walk(model=model, roots=roots, release=release, types=types)
     root = walk.root("resource")
-    walk.infer(tree, root, root)
+    found = walk.infer(tree, root, root)
+    if wants_boolean and not walk.problems:
+        _result(walk, tree, found)
     unique = {(problem.offset, problem.message): problem for problem in walk.problems}
     return tuple(sorted(unique.values(), key=lambda problem: problem.offset))
+
+
+def _result(walk: "_Walk", tree: Expr, found: Kinds) -> None:
+    if found is None or any(is_boolean(kind) for kind in found):
+        return
+    if not found:
+        walk.report(tree, "this can only be empty, which is never true")
+        return
+    walk.report(tree, f"this is a {_shown(found)}, not true or false", "add `.exists()`, or compare it with a value")
+
+
+def _shown(kinds: frozenset[Kind]) -> str:
+    names = sorted({kind.type.removeprefix("System.") for kind in kinds})
+    return " or ".join(names) if len(names) <= _FEW else f"{names[0]} or one of {len(names) - 1} other types"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +92,7 @@ class _Walk:
     roots: Mapping[str, str]
     release: str
     types: tuple[str, ...]
+    quiet: bool = False
     problems: list[Problem] = field(default_factory=list)
 
     def root(self, name: str) -> Kinds:
@@ -135,7 +160,7 @@ def _member(walk: _Walk, expr: Member, focus: Kinds, _this: Kinds) -> Kinds:
             found.update(Kind(type_name, kind.type, expr.name) for type_name in member.types)
     if not found:
         _unknown_element(walk, expr, focus)
-        return None
+        return frozenset() if walk.quiet else None
     return frozenset(found)
 
 
@@ -199,8 +224,7 @@ def _needed(walk: _Walk, expr: Call, focus: Kinds) -> None:
         return
     families = {family(kind, walk.model) for kind in focus}
     if None not in families and not families & needed:
-        shown = " or ".join(sorted({kind.type.removeprefix("System.") for kind in focus})[:_FEW])
-        walk.report(expr, f"`{expr.name}()` cannot be asked of a {shown}", length=len(expr.name))
+        walk.report(expr, f"`{expr.name}()` cannot be asked of a {_shown(focus)}", length=len(expr.name))
 
 
 def _merged(name: str, focus: Kinds, results: list[Kinds]) -> Kinds:
@@ -211,13 +235,16 @@ def _merged(name: str, focus: Kinds, results: list[Kinds]) -> Kinds:
 
 
 def _repeated(walk: _Walk, expr: Call, focus: Kinds) -> Kinds:
-    found = walk.infer(expr.arguments[0], focus, focus)
-    quiet = _Walk(model=walk.model, roots=walk.roots, release=walk.release, types=walk.types)
+    """`repeat(item | answer)`: an element has to be known on the input, or on anything that was found below it."""
+    quiet = _Walk(model=walk.model, roots=walk.roots, release=walk.release, types=walk.types, quiet=True)
+    found = quiet.infer(expr.arguments[0], focus, focus)
     while found:
         more = quiet.infer(expr.arguments[0], found, found)
         if more is None or more <= found:
             break
         found |= more
+    everything = None if found is None or focus is None else focus | found
+    walk.infer(expr.arguments[0], everything, everything)
     return found
 
 
@@ -227,10 +254,9 @@ def _criterion(walk: _Walk, argument: Expr, found: Kinds, name: str) -> None:
     if not found:
         walk.report(argument, f"the criterion of `{name}()` can only be empty")
         return
-    shown = " or ".join(sorted({kind.type.removeprefix("System.") for kind in found}))
     walk.report(
         argument,
-        f"the criterion of `{name}()` is a {shown}, not a boolean",
+        f"the criterion of `{name}()` is a {_shown(found)}, not a boolean",
         "add `.exists()`, or compare it with a value",
     )
 
@@ -255,7 +281,7 @@ def _narrowing_problem(walk: _Walk, expr: Expr, focus: frozenset[Kind], operator
     if any(type_name.startswith("System.") for type_name in actual):
         return
     if not any(model.is_a(one, name) or model.is_a(name, one) for one in actual):
-        walk.report(expr, f"this can never be a {name}: it is {' or '.join(actual)}")
+        walk.report(expr, f"this can never be a {name}: it is a {_shown(focus)}")
     elif operator != "is" and not any(one == name or model.is_a(name, one) for one in actual):
         # The official suite has `gender.as(string)` empty, the text of the specification has it not.
         walk.report(expr, f"engines disagree on `{operator}({name})` of a {actual[0]}", f"leave `{operator}` out")
@@ -280,7 +306,8 @@ def _binary(walk: _Walk, expr: Binary, focus: Kinds, this: Kinds) -> Kinds:
         _families(walk, expr, left, right)
         _bindings(walk, expr, left, right)
         return BOOLEAN
-    return None
+    sides = {family(kind, walk.model) for kind in (left or frozenset()) | (right or frozenset())}
+    return DECIMAL if left and right and sides == {"number"} else None
 
 
 def _families(walk: _Walk, expr: Binary, left: Kinds, right: Kinds) -> None:
@@ -293,7 +320,7 @@ def _families(walk: _Walk, expr: Binary, left: Kinds, right: Kinds) -> None:
     # A string beside a date is read as a date, a number beside a quantity as one of unit 1.
     if any({"string", "date or time"} <= both or {"number", "quantity"} <= both for both in (one | other,)):
         return
-    mine, theirs = (" or ".join(sorted({kind.type.removeprefix("System.") for kind in side})) for side in (left, right))
+    mine, theirs = _shown(left), _shown(right)
     hint = "compare `coding.code`" if "CodeableConcept" in (mine, theirs) else None
     walk.report(expr, f"a {mine} and a {theirs} have no common values for `{expr.operator}`", hint)
 

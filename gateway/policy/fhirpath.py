@@ -153,8 +153,15 @@ def _type_problems(program: Program, scope: Scope) -> Iterator[ExpressionProblem
     found: dict[tuple[int, int], dict[str, Problem]] = {}
     for type_name in scope.resource_types:
         roots = {"resource": type_name, "prior": type_name, "stored": type_name, "patient": "Patient"}
-        types = scope.resource_types
-        for one in check(program.tree, program.model, roots, release=scope.release, types=types):
+        found_here = check(
+            program.tree,
+            program.model,
+            roots,
+            release=scope.release,
+            types=scope.resource_types,
+            wants_boolean=scope.wants_boolean,
+        )
+        for one in found_here:
             found.setdefault((one.offset, one.length), {}).setdefault(type_name, one)
     for by_type in found.values():
         first = next(iter(by_type.values()))

@@ -31,6 +31,7 @@ OBSERVATION: JsonObject = {
     "effectiveDateTime": "2025-06-01T10:00:00+02:00",
     "issued": "2025-06-01T08:00:00.001Z",
     "valueQuantity": {"value": 6.3, "unit": "%", "system": "http://unitsofmeasure.org", "code": "%"},
+    "referenceRange": [{"low": {"value": 5}}],
     "component": [{"code": {"text": "part"}, "valueQuantity": {"value": 7, "unit": "%", "comparator": "<"}}],
 }
 
@@ -41,6 +42,8 @@ VARIABLES: dict[str, object] = {
         "org": "lab",
         "roles": ["a", "b"],
         "level": 2.5,
+        "dose": {"mg": 1.25},
+        "esod": {"mg": 1.3},
         "pair": {"id": "a", "of": [1.25, "x", {"y": True}]},
         "riap": {"id": "b", "of": ["X", 1.3, {"y": True}]},
         "other": {"of": [1.25, "x", {"y": 1}]},

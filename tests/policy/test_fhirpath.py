@@ -1,6 +1,7 @@
 """FHIRPath behind the interface of expression engines."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -33,13 +34,16 @@ VALUES: Mapping[str, object] = {
 }
 
 
-def compiled(source: str, scope: Scope = SCOPE) -> Compiled:
+LET = replace(SCOPE, wants_boolean=False)
+
+
+def compiled(source: str, scope: Scope = LET) -> Compiled:
     found = ENGINE.compile(source, scope)
     assert not isinstance(found, tuple), found
     return found
 
 
-def refused(source: str, scope: Scope = SCOPE) -> tuple[ExpressionProblem, ...]:
+def refused(source: str, scope: Scope = LET) -> tuple[ExpressionProblem, ...]:
     found = ENGINE.compile(source, scope)
     assert isinstance(found, tuple)
     return found
@@ -125,6 +129,8 @@ def test_values_of_lets(source: str, value: object) -> None:
         ("%patient.contact.name.ofType(HumanName).exists()", {"patient"}, set()),
         ("%ucum = 'x' and %loinc = 'y'", set(), set()),
         ("iif(%claims.org = 'lab', true, false)", {"claims", "resource"}, set()),
+        ("%patient.name.select(today()).exists()", {"patient", "request"}, set()),
+        ("%patient.name.where(exists()).exists()", {"patient"}, set()),
         ("1 = 1", set(), set()),
     ],
 )
@@ -190,6 +196,32 @@ def test_problems_have_places_and_hints(source: str, offset: int, length: int, s
     assert said in first.message
     assert not first.is_warning
     assert hint is None or hint in str(first.hint)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("status", "a code, not true or false"),
+        ("value.ofType(Quantity)", "a Quantity"),
+        ("1 + 1", "a Decimal"),
+        ("effective", "Period or one of 3 other types"),
+        ("performer.reference", "a string, not true or false"),
+        ("1 + 1 & 'a'", "a String"),
+        ("{}", "can only be empty"),
+        ("%patient.birthDate", "a date"),
+    ],
+)
+def test_a_rule_that_can_never_be_true(source: str, said: str) -> None:
+    assert said in refused(source, SCOPE)[0].message
+    assert compiled(source).source == source
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["%patient.active", "%claims.admin", "true", "value.ofType(boolean)", "extension('x').value"],
+)
+def test_a_rule_that_may_be_true(source: str) -> None:
+    assert compiled(source, SCOPE).source == source
 
 
 def test_a_name_that_is_not_available_without_a_hint() -> None:
