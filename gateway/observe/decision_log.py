@@ -5,20 +5,18 @@ is a record dropped, counted, and `accepting` turns False so that the pipeline c
 judging them unrecorded.
 """
 
-import json
 import os
 import secrets
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gateway.observe.decision_record import DecisionRecord, published
+from gateway.observe.decision_record import DecisionRecord, LineWriter
 from gateway.observe.log_sink import FileSink, Sink, StreamSink
 from gateway.observe.metrics import MULTIPROCESS_VARIABLE
 
@@ -65,9 +63,7 @@ class DecisionLog:
         self._sink: Sink = StreamSink(sys.stdout.fileno(), lock) if path is None else FileSink(path)
         self._name = self._sink.name
         self._metrics = metrics
-        self._publish: Callable[[DecisionRecord], dict[str, object]] = lambda record: published(
-            record, key=key, instance=instance, version=version
-        )
+        self._lines = LineWriter(key=key, instance=instance, version=version)
         self._settings = settings or LogSettings()
         self._queue: deque[DecisionRecord] = deque()
         self._waiting_bytes = 0
@@ -118,7 +114,7 @@ class DecisionLog:
     def _run(self) -> None:
         deadline: float | None = None
         while batch := self._take():
-            lines = [self._line(record) for record in batch]
+            lines = [self._lines.line(record) for record in batch]
             while not self._written(lines):
                 if self._stopping:
                     deadline = deadline or time.monotonic() + self._settings.flush_seconds
@@ -143,10 +139,6 @@ class DecisionLog:
             self._changed.notify_all()
         self._metrics.decision_log(self._name, "written", len(batch))
         self._metrics.decision_log_queue(self._name, waiting)
-
-    def _line(self, record: DecisionRecord) -> bytes:
-        # ASCII only: a line feed, an escape sequence or a bidi control in a client id cannot reach a terminal.
-        return json.dumps(self._publish(record), ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
 
     def _written(self, lines: list[bytes]) -> bool:
         try:

@@ -4,8 +4,8 @@
 payloads, tokens, paths, queries, header values and texts of the FHIR server never do.
 """
 
-import hashlib
 import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from gateway.policy.decision import Mode, Result, RuleOutcome
 
 SCHEMA = "fhir-gateway/decision/1"
 _HASH_CHARACTERS = 32  # 128 bits
+_MOST_HELD = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,51 @@ class DecisionRecord:
     post_seconds: float = 0.0
 
 
+class LineWriter:
+    """Turns records into lines. Not thread safe: the log's own thread is its only user.
+
+    Rules that hold are most of a record, and the compiler makes each such outcome once per rule: their JSON text
+    is kept, by identity.
+    """
+
+    def __init__(self, *, key: bytes, instance: str, version: str) -> None:
+        self._key = key
+        self._instance = instance
+        self._version = version
+        # ASCII only: a line feed, an escape sequence or a bidi control in a client id cannot reach a terminal.
+        self._encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+        self._held: dict[int, tuple[RuleOutcome, str]] = {}
+
+    def line(self, record: DecisionRecord) -> bytes:
+        """One line, with its line feed; the same JSON as `published`."""
+        fields = _fields(record, key=self._key, instance=self._instance, version=self._version)
+        text = self._encode(fields)
+        if record.checks:
+            checks = ",".join([self._check(outcome) for outcome in record.checks])
+            text = f'{text[:-1]},"checks":[{checks}]}}'
+        return f"{text}\n".encode("ascii")
+
+    def _check(self, outcome: RuleOutcome) -> str:
+        kept = self._held.get(id(outcome))
+        # The outcome itself is kept beside its text, so that its id cannot come to mean another one.
+        if kept is not None and kept[0] is outcome:
+            return kept[1]
+        text = self._encode(_check(outcome))
+        if outcome.result is Result.PASS:
+            if len(self._held) >= _MOST_HELD:
+                self._held.clear()
+            self._held[id(outcome)] = (outcome, text)
+        return text
+
+
 def published(record: DecisionRecord, *, key: bytes, instance: str, version: str) -> dict[str, object]:
     """The JSON object of a record. Absent values are left out."""
+    fields = _fields(record, key=key, instance=instance, version=version)
+    return {**fields, "checks": [_check(outcome) for outcome in record.checks]} if record.checks else fields
+
+
+def _fields(record: DecisionRecord, *, key: bytes, instance: str, version: str) -> dict[str, object]:
+    """Everything but the checks."""
     fields: dict[str, object | None] = {
         "schema": SCHEMA,
         "decision_id": record.decision_id,
@@ -83,7 +127,6 @@ def published(record: DecisionRecord, *, key: bytes, instance: str, version: str
         "status": record.status,
         "reason": record.reason,
         "issue_codes": list(record.issue_codes) or None,
-        "checks": [_check(outcome) for outcome in record.checks] or None,
         "shadow_decision": _shadow(record),
         "write_id": record.write_id,
         "upstream_status": record.upstream_status,
@@ -98,14 +141,14 @@ def _hashed(key: bytes, kind: str, value: str | None) -> str | None:
     """A keyed hash: equal values can be told to be equal, but not be found by trying every member number."""
     if value is None:
         return None
-    return hmac.new(key, f"{kind}\0{value}".encode(), hashlib.sha256).hexdigest()[:_HASH_CHARACTERS]
+    return hmac.digest(key, f"{kind}\0{value}".encode(), "sha256").hex()[:_HASH_CHARACTERS]
 
 
 def _body(key: bytes, body: bytes) -> Mapping[str, object]:
     if not body:
         return {}
     # Keyed as well: a short body is as guessable as an identifier.
-    return {"body_bytes": len(body), "body_hash": hmac.new(key, body, hashlib.sha256).hexdigest()[:_HASH_CHARACTERS]}
+    return {"body_bytes": len(body), "body_hash": hmac.digest(key, body, "sha256").hex()[:_HASH_CHARACTERS]}
 
 
 def _patients(key: bytes, record: DecisionRecord) -> dict[str, object] | None:

@@ -20,7 +20,7 @@ from gateway.observe.buckets import (
     UNDO_SECONDS,
     UPSTREAM_SECONDS,
 )
-from gateway.policy.decision import RuleOutcome
+from gateway.policy.decision import Result, RuleOutcome
 
 # A second series for every counter and histogram that says when it was made: nothing here asks for it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -29,6 +29,7 @@ OTHER = "_other"
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_MOST_HELD = 10_000
 _MOST_RECENT: Literal["mostrecent"] = "mostrecent"
 
 
@@ -46,6 +47,7 @@ class Metrics:
         self._requests: dict[tuple[object, ...], tuple[Counter, Histogram, Histogram]] = {}
         self._decisions: dict[tuple[str, str, str], Counter] = {}
         self._rules: dict[tuple[object, ...], Counter] = {}
+        self._held: dict[int, tuple[RuleOutcome, Counter]] = {}
         self._upstream: dict[tuple[str, int | str], tuple[Counter, Histogram]] = {}
         self._tokens: dict[tuple[str, str], Counter] = {}
         self._patients: dict[str, tuple[Counter, Histogram]] = {}
@@ -166,13 +168,26 @@ class Metrics:
 
     def rules(self, outcomes: Iterable[RuleOutcome]) -> None:
         """The outcome of every rule of one decision."""
-        kept = self._rules
+        held = self._held
         for outcome in outcomes:
-            key = (outcome.policy, outcome.rule, outcome.phase, outcome.mode, outcome.result)
-            bound = kept.get(key)
-            if bound is None:
-                bound = kept[key] = self._rule_results.labels(*key)
-            bound.inc()
+            # The compiler makes the outcome of a rule that holds once: found by identity, which costs no hashing
+            # of five texts. The outcome is kept beside its child, so that its id cannot come to mean another one.
+            found = held.get(id(outcome))
+            if found is not None and found[0] is outcome:
+                found[1].inc()
+            else:
+                self._rule(outcome).inc()
+
+    def _rule(self, outcome: RuleOutcome) -> Counter:
+        key = (outcome.policy, outcome.rule, outcome.phase, outcome.mode, outcome.result)
+        bound = self._rules.get(key)
+        if bound is None:
+            bound = self._rules[key] = self._rule_results.labels(*key)
+        if outcome.result is Result.PASS:
+            if len(self._held) >= _MOST_HELD:
+                self._held.clear()
+            self._held[id(outcome)] = (outcome, bound)
+        return bound
 
     def evaluation(self, phase: str, seconds: float) -> None:
         """The time of all rules of one decision."""

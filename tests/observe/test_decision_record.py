@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway import observe
-from gateway.observe.decision_record import DecisionRecord, published
+from gateway.observe.decision_record import DecisionRecord, LineWriter, published
 from gateway.policy.decision import Mode, Result
 from tests.observe.records import full_record, outcome
 
@@ -99,3 +99,17 @@ def test_the_same_text_has_another_hash_in_another_field() -> None:
 def test_the_shadow_decision(decision: str, mode: Mode, result: Result, shadow: str | None) -> None:
     line = out(full_record(decision=decision, checks=(outcome(mode=mode, result=result),)))
     assert line.get("shadow_decision") == shadow
+
+
+def test_lines_say_the_same_whether_their_checks_were_kept_or_not() -> None:
+    writer = LineWriter(key=KEY, instance="host-1", version="0.1.0")
+    for record in (full_record(), full_record(checks=()), full_record(), full_record(checks=(outcome("c"),))):
+        for _ in range(2):
+            assert json.loads(writer.line(record)) == out(record)
+
+
+def test_kept_checks_are_bounded() -> None:
+    writer = LineWriter(key=KEY, instance="host-1", version="0.1.0")
+    for number in range(20_005):
+        writer.line(full_record(checks=(last := (outcome(f"r{number}")),)))
+    assert json.loads(writer.line(full_record(checks=(last,)))) == out(full_record(checks=(last,)))

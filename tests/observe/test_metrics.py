@@ -144,3 +144,17 @@ def test_several_workers_are_added_up(tmp_path: Path) -> None:
     assert found["fhir_gateway_policy_set_info", (("revision", "one"),)] == 0
     assert found["fhir_gateway_policy_set_info", (("revision", "two"),)] == 1
     assert found["fhir_gateway_policy_checks", (("mode", "enforce"),)] == 2
+
+
+def test_the_outcomes_of_a_rule_are_counted_under_its_own_labels_however_often_rules_are_made_anew() -> None:
+    metrics = Metrics(TYPES)
+    for _ in range(2):
+        for number in range(10_050):
+            metrics.rules((outcome(f"r{number % 50}"),))
+    same = outcome("same")
+    for _ in range(3):
+        metrics.rules((same, outcome("same", result=Result.FAIL), same))
+    labels = {"policy": "lab", "phase": "before", "mode": "enforce"}
+    assert value(metrics, "check_results_total", check="same", result="pass", **labels) == 6
+    assert value(metrics, "check_results_total", check="same", result="fail", **labels) == 3
+    assert value(metrics, "check_results_total", check="r7", result="pass", **labels) == 402
