@@ -360,7 +360,7 @@ async def test_ready_once_every_issuer_was_loaded(issuer: SandboxIssuer, clock: 
 async def test_a_waiter_that_gives_up_does_not_stop_the_flight(
     keys: JwksKeys, issuer: SandboxIssuer, clock: Clock
 ) -> None:
-    issuer.fault, issuer.slow_seconds = IssuerFault.SLOW, 0.05
+    issuer.fault, issuer.slow_seconds = IssuerFault.SLOW, 0.3
     first = asyncio.create_task(known(keys))
     second = asyncio.create_task(known(keys))
     await asyncio.sleep(0.01)
