@@ -25,7 +25,7 @@ from gateway.policy.cel_tree import Node, Tree, Unsigned
 from gateway.policy.decision import Result
 from gateway.policy.expression import HELD, Compiled, Evaluated, ExpressionProblem, Language, Scope
 
-ITERATIONS: Final = 10_000  # as the first engine's
+ITERATIONS: Final = 9_999  # as the first engine, measured; both count over a whole conjunction
 _FAILED: Final = Evaluated(Result.FAIL, False)
 
 # Their debug and error messages quote values.

@@ -8,7 +8,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import re2
@@ -17,8 +17,9 @@ from celpy.evaluation import CELEvalError, base_functions
 
 _NUMBERS: Final = (celtypes.IntType, celtypes.UintType, celtypes.DoubleType)
 _INSTANT: Final = re.compile(
-    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})", re.ASCII
-)  # RFC 3339, what CEL's timestamp() reads
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?(Z|[+-]\d{2}:\d{2})", re.ASCII
+)  # RFC 3339, what CEL's timestamp() reads; Python's clock knows no more than six places, so more is an error here
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING: Final = object()
 
 
@@ -249,9 +250,18 @@ def _size(value: Any) -> Any:
     return celtypes.IntType(len(value)) if isinstance(value, sized) else _no_overload()
 
 
+def _since_epoch(seconds: int) -> Any:
+    try:
+        return celtypes.TimestampType(_EPOCH + timedelta(seconds=int(seconds)))
+    except OverflowError:
+        return CELEvalError("integer overflow", ValueError, ())
+
+
 def _timestamp(value: Any) -> Any:
     if isinstance(value, celtypes.TimestampType):
         return value
+    if isinstance(value, celtypes.IntType):
+        return _since_epoch(value)
     if not isinstance(value, celtypes.StringType) or not _INSTANT.fullmatch(str(value)):
         return CELEvalError("String to Timestamp conversion failed", ValueError, ())
     try:
@@ -264,6 +274,8 @@ def _convert(name: str) -> Callable[[Any], Any]:
     own: Callable[[Any], Any] = base_functions[name]
 
     def convert(value: Any) -> Any:
+        if isinstance(value, celtypes.BoolType) and name == "string":
+            return celtypes.StringType("true" if value else "false")
         if value is None or isinstance(value, (Optional, celtypes.ListType, celtypes.MapType)):
             return _no_overload()
         try:

@@ -27,7 +27,7 @@ class Names(Activation):
     def resolve_variable(self, name: str) -> Any:
         """Raises KeyError for a name that has no value."""
         found = self.variables.get(name, self)
-        return _EVERY_FUNCTION[name] if found is self else found
+        return base_functions[name] if found is self else found  # the name of a type: `type(x) == string`
 
     def resolve_function(self, name: str) -> Any:
         """Raises KeyError for an unknown function."""

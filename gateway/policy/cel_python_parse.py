@@ -32,7 +32,8 @@ _Rule: TypeAlias = Any  # a lark tree, whose children are trees or tokens
 _OPTIONAL: Final = re.compile(
     r"""("[^"\\\n]*(?:\\.[^"\\\n]*)*"|'[^'\\\n]*(?:\\.[^'\\\n]*)*'|//[^\n]*)|\.\?(\s*)([A-Za-z_]\w*)|\[\?"""
 )
-_MACROS: Final = {"all": 2, "exists": 2, "exists_one": 2, "filter": 2, "map": 2}
+_MACROS: Final = frozenset({"all", "exists", "exists_one", "filter", "map"})
+_FILTERED: Final = 3  # map() with a condition
 _OPERATORS: Final = {
     "relation_lt": "_<_",
     "relation_le": "_<=_",
@@ -101,6 +102,11 @@ class _Reader:
         self.positions[number] = at
         return number
 
+    def _after(self, tree: _Rule) -> int:
+        """Where the next word begins after a rule; `[]` and `{}` do not tell where they end."""
+        at: int = tree.meta.end_pos or 0
+        return at + len(self.text[at:]) - len(self.text[at:].lstrip())
+
     def node(self, tree: _Rule) -> Node:
         """Skips the grammar's levels of precedence down to the rule that says something."""
         while len(tree.children) == 1 and tree.data in _LEVELS:
@@ -109,23 +115,22 @@ class _Reader:
 
     def ternary(self, tree: _Rule) -> Node:
         parts = tuple(map(self.node, tree.children))
-        return Call("_?_:_", parts, id=self._new(tree.children[0].meta.end_pos))
+        return Call("_?_:_", parts, id=self._new(self._after(tree.children[0])))
 
     def logical(self, tree: _Rule) -> Node:
         function = "_||_" if tree.data == "conditionalor" else "_&&_"
         left, right = map(self.node, tree.children)
-        return Call(function, (left, right), id=self._new(tree.children[0].meta.end_pos))
+        return Call(function, (left, right), id=self._new(self._after(tree.children[0])))
 
     def binary(self, tree: _Rule) -> Node:
         partial, right = tree.children
         left = self.node(partial.children[0])
-        at = partial.children[0].meta.end_pos
-        at += len(self.text[at:]) - len(self.text[at:].lstrip())
+        at = self._after(partial.children[0])
         return Call(_OPERATORS[partial.data], (left, self.node(right)), id=self._new(at))
 
     def unary(self, tree: _Rule) -> Node:
         sign, operand = tree.children
-        return Call(_OPERATORS[sign.data], (self.node(operand),), id=self._new(tree.meta.start_pos))
+        return Call(_OPERATORS[sign.data], (self.node(operand),), id=self._new(tree.meta.start_pos or 0))
 
     def select(self, tree: _Rule) -> Node:
         operand, token = tree.children
@@ -143,8 +148,12 @@ class _Reader:
         target, token = self.node(tree.children[0]), tree.children[1]
         arguments = self._arguments(tree.children[2:])
         name = str(token)
-        if _MACROS.get(name) == len(arguments) and isinstance(arguments[0], Ident):
-            return self._macro(name, target, arguments[0].name, arguments[1], token.start_pos)
+        if name in _MACROS and arguments and isinstance(arguments[0], Ident):
+            variable, at = arguments[0].name, token.start_pos
+            if name == "map" and len(arguments) == _FILTERED:
+                target, arguments = self._macro("filter", target, variable, arguments[1], at), arguments[1:]
+            if len(arguments) == 2:  # noqa: PLR2004 (variable and body)
+                return self._macro(name, target, variable, arguments[1], at)
         return Call(name, arguments, target, self._new(token.start_pos))
 
     def function(self, tree: _Rule) -> Node:
@@ -179,14 +188,13 @@ class _Reader:
 
     def index(self, tree: _Rule) -> Node:
         operand, index = tree.children
-        at = operand.meta.end_pos
-        at += len(self.text[at:]) - len(self.text[at:].lstrip())
+        at = self._after(operand)
         function = "_[?_]" if at in self.optionals else "_[_]"
         self.optionals.discard(at)
         return Call(function, (self.node(operand), self.node(index)), id=self._new(at))
 
     def message(self, tree: _Rule) -> Node:
-        return StructOf("message", id=self._new(tree.meta.start_pos))
+        return StructOf("message", id=self._new(tree.meta.start_pos or 0))
 
     def ident(self, tree: _Rule) -> Node:
         return Ident(str(tree.children[0]), self._new(tree.children[0].start_pos))
@@ -195,12 +203,12 @@ class _Reader:
         return self.node(tree.children[0])
 
     def list_of(self, tree: _Rule) -> Node:
-        return ListOf(self._arguments(tree.children), id=self._new(tree.meta.start_pos))
+        return ListOf(self._arguments(tree.children), id=self._new(tree.meta.start_pos or 0))
 
     def map_of(self, tree: _Rule) -> Node:
         nodes = self._arguments(tree.children)
         entries = tuple(Entry(key, value) for key, value in zip(nodes[::2], nodes[1::2], strict=True))
-        return StructOf(entries=entries, id=self._new(tree.meta.start_pos))
+        return StructOf(entries=entries, id=self._new(tree.meta.start_pos or 0))
 
     def literal(self, tree: _Rule) -> Node:
         token = tree.children[0]
