@@ -1,6 +1,6 @@
 """Reads a policy file's text into a document, or lists what is wrong with its form, each with its place."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ class Places:
 
     file: str
     text: str
-    document: Document | None = None
+    document: Document
 
     def at(
         self,
@@ -63,11 +63,9 @@ class Places:
         severity: ProblemSeverity = ProblemSeverity.ERROR,
     ) -> Problem:
         """A problem of the value (or of the key) at a path of the document."""
-        if self.document is None:
-            return self.here(Position(1, 1), message, hint=hint, severity=severity)
         position = self.document.key_position(path) if key else self.document.position(path)
         width = len(str(path[-1])) if key and path else 1
-        return self.here(position, message, hint=hint, severity=severity, length=width)
+        return _problem_at(self.file, self.text, position, message, hint=hint, severity=severity, length=width)
 
     def inside(
         self,
@@ -80,33 +78,31 @@ class Places:
         severity: ProblemSeverity = ProblemSeverity.ERROR,
     ) -> Problem:
         """A problem at an offset of the text at a path."""
-        if self.document is None:
-            return self.here(Position(1, 1), message, hint=hint, severity=severity)
         position = self.document.inside(path, offset)
-        return self.here(position, message, hint=hint, length=length, severity=severity)
+        return _problem_at(self.file, self.text, position, message, hint=hint, length=length, severity=severity)
 
-    def here(
-        self,
-        position: Position,
-        message: str,
-        *,
-        hint: str | None = None,
-        length: int = 1,
-        severity: ProblemSeverity = ProblemSeverity.ERROR,
-    ) -> Problem:
-        """A problem at a line and column."""
-        lines = self.text.split("\n")
-        excerpt = lines[position.line - 1].rstrip("\r") if position.line <= len(lines) else None
-        return Problem(
-            file=self.file,
-            line=position.line,
-            column=position.column,
-            message=message,
-            hint=hint,
-            severity=severity,
-            length=max(1, length),
-            excerpt=excerpt,
-        )
+
+def _problem_at(
+    file: str,
+    text: str,
+    position: Position,
+    message: str,
+    *,
+    hint: str | None = None,
+    length: int = 1,
+    severity: ProblemSeverity = ProblemSeverity.ERROR,
+) -> Problem:
+    lines = text.split("\n")
+    return Problem(
+        file=file,
+        line=position.line,
+        column=position.column,
+        message=message,
+        hint=hint,
+        severity=severity,
+        length=max(1, length),
+        excerpt=lines[position.line - 1].rstrip("\r") if position.line <= len(lines) else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,15 +118,34 @@ def read_policy(file: str, text: str) -> ReadPolicy | tuple[Problem, ...]:
     try:
         tree = read(text)
     except YamlProblems as errors:
-        places = Places(file=file, text=text)
-        return tuple(places.here(problem.position, problem.message) for problem in errors.problems)
+        return tuple(_problem_at(file, text, problem.position, problem.message) for problem in errors.problems)
     places = Places(file=file, text=text, document=tree)
     try:
         document = PolicyDocument.model_validate(tree.value)
     except ValidationError as errors:
         found = errors.errors(include_url=False, include_context=True)
         return tuple(_problem(places, error) for error in _without_echoes(found))
-    return ReadPolicy(document=document, places=places)
+    empty = tuple(
+        places.at(path, f"{path[-1]} has no value", hint="write one, or leave the key out", key=True)
+        for path in _empty_keys(document, ())
+    )
+    return empty or ReadPolicy(document=document, places=places)
+
+
+def _empty_keys(value: object, path: Path) -> Iterator[Path]:
+    """Keys that stand there with nothing behind them: `permit:` left empty would make a guard of a permit."""
+    if isinstance(value, BaseModel):
+        for name in sorted(value.model_fields_set):
+            inside: object = getattr(value, name)
+            if inside is None:
+                yield (*path, name)
+            yield from _empty_keys(inside, (*path, name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _empty_keys(item, (*path, index))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _empty_keys(item, (*path, name))
 
 
 def _without_echoes(errors: Sequence["ErrorDetails"]) -> list["ErrorDetails"]:

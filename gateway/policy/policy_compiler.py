@@ -189,6 +189,12 @@ class _PolicyCompiler:
         expression = expressions.compile(path, part, phase)
         if expression is None:
             return None
+        if phase is Phase.AFTER and "stored" not in expression.names:
+            self._warn(
+                (*path, "phase"),
+                "this rule does not look at what was stored",
+                hint="judge it before the write: then there is nothing to undo",
+            )
         return CompiledRule(
             id=part.id,
             phase=phase,

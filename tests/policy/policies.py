@@ -28,7 +28,7 @@ def table(name: str) -> list[dict[str, object]]:
     """The rows of a table in tests/cases."""
     rows = read((CASES / name).read_text("utf-8")).value
     assert isinstance(rows, list)
-    return [row for row in rows if isinstance(row, dict)]
+    return [dict(row) for row in rows if isinstance(row, dict)]
 
 
 def sources(*texts: str) -> tuple[Source, ...]:
