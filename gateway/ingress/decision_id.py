@@ -1,10 +1,11 @@
-"""Decision ids: 128 random bits, url-safe, unguessable, so that one client cannot ask for another's outcome."""
+"""Decision ids: 128 random bits that are a FHIR id, unguessable, so that one client cannot ask for another's outcome."""
 
+import base64
 import secrets
 
 _BYTES = 16
 
 
 def new_decision_id() -> str:
-    """22 characters of `A-Z a-z 0-9 - _`."""
-    return secrets.token_urlsafe(_BYTES)
+    """26 characters of `a-z 2-7`: it is also the id of OperationOutcomes, which allows no underscore."""
+    return base64.b32encode(secrets.token_bytes(_BYTES)).decode("ascii").rstrip("=").lower()

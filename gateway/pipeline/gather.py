@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.errors import Issue, IssueCode, Malformed, Unavailable, Unprocessable, UpstreamFault
@@ -11,6 +10,7 @@ from gateway.fhir.interaction import Update, Write
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.pipeline.patients import Patients, Unreadable
+from gateway.pipeline.scope import Concerned
 from gateway.policy.facts import PatientFacts
 from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
 
@@ -38,11 +38,11 @@ NOTHING_BEFORE = Prior()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """Everything a decision needs beyond the request. `patient_ids` are those the write is about."""
+    """Everything a decision needs beyond the request. `concerned`: whom payload and prior version are about."""
 
     prior: Prior
     patients: PatientFacts
-    patient_ids: tuple[str, ...]
+    concerned: Concerned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Gatherer:
         links = patient_links(resource, self.bases)
         if not isinstance(write, Update):
             facts = await self.read_patients((links,)) if patients else _unread((links,))
-            return Gathered(prior=NOTHING_BEFORE, patients=facts, patient_ids=links.ids)
+            return Gathered(prior=NOTHING_BEFORE, patients=facts, concerned=Concerned.of(links))
         early = asyncio.create_task(self.read_patients((links,))) if patients and links.ids else None
         try:
             prior = await self.read_prior(write)
@@ -76,11 +76,11 @@ class Gatherer:
         if early is not None:
             await early  # the cache holds them now; below only the prior version's own are read
         facts = await self.read_patients(both) if patients else _unread(both)
-        return Gathered(prior=prior, patients=facts, patient_ids=_ids(both))
+        return Gathered(prior=prior, patients=facts, concerned=Concerned.of(*both))
 
     async def read_patients(self, links: tuple[PatientLinks, ...], *, fresh: bool = False) -> PatientFacts:
         """Each Patient once, concurrently. An absent one is a problem of the write; an outage ends the request."""
-        ids = _ids(links)
+        ids = Concerned.of(*links).ids
         if len(ids) > self.most_patients:
             raise Unprocessable(
                 Issue(
@@ -155,10 +155,6 @@ def _meta_version(resource: JsonObject) -> str | None:
     meta = resource.get("meta")
     version = meta.get("versionId") if isinstance(meta, dict) else None
     return version if isinstance(version, str) else None
-
-
-def _ids(links: Iterable[PatientLinks]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(patient_id for each in links for patient_id in each.ids))
 
 
 def _unread(links: tuple[PatientLinks, ...]) -> PatientFacts:

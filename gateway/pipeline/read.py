@@ -27,6 +27,7 @@ from gateway.identity.principal import Principal
 from gateway.identity.scopes import grant
 from gateway.pipeline import scope
 from gateway.pipeline.request import Answer, Forwarded, Request, Streamed, Trace
+from gateway.pipeline.scope import Concerned
 from gateway.saga.ports import AnswerLost, NotSent, StreamedAnswer, Upstream, UpstreamAnswer, UpstreamRequest
 
 _FORM = (b"content-type", b"application/x-www-form-urlencoded")
@@ -112,7 +113,7 @@ class Reads:
         if answer.status == 200:  # noqa: PLR2004
             resource = self._parsed(answer)
             granted = scope.granted(principal, reading.code, reading.type or "")
-            scope.bound(granted, principal, resource, None, patient_links(resource, self.bases).ids)
+            scope.bound(granted, principal, resource, None, Concerned.of(patient_links(resource, self.bases)))
         return Forwarded(status=answer.status, headers=answer.headers, body=answer.body)
 
     async def _page(self, request: UpstreamRequest, principal: Principal, trace: Trace) -> Answer:
@@ -126,7 +127,7 @@ class Reads:
                     raise Forbidden(
                         Issue(code=IssueCode.FORBIDDEN, text="The token's scopes do not cover every type on this page.")
                     )
-                scope.bound(found, principal, resource, None, patient_links(resource, self.bases).ids)
+                scope.bound(found, principal, resource, None, Concerned.of(patient_links(resource, self.bases)))
         return Forwarded(status=answer.status, headers=answer.headers, body=answer.body)
 
     def _parsed(self, answer: UpstreamAnswer) -> JsonObject:
@@ -147,8 +148,10 @@ def _search_within(
     query = search_query.parse(both, reading.type, bases=bases)
     media_type.accept((), query.formats)
     if query.concerns_other_types:
-        every = all(grant(principal, InteractionCode.SEARCH_TYPE, each).allowed for each in shape.resource_types("R4"))
-        if not every or patient_only:
+        every = all(
+            scope.unconditionally(principal, InteractionCode.SEARCH_TYPE, each) for each in shape.resource_types("R4")
+        )
+        if not every:
             raise Forbidden(
                 Issue(
                     code=IssueCode.FORBIDDEN,

@@ -63,7 +63,7 @@ class Recorder:
         if trace.principal is not None:
             self.metrics.token(trace.principal.issuer, "ok")
         elif isinstance(problem, Unauthenticated):
-            self.metrics.token("_other", problem.issues[0].code.value)
+            self.metrics.token(problem.issuer or "_other", problem.reason)
 
     def _rules(self, decision: Decision | None, seconds: float) -> None:
         if decision is not None:

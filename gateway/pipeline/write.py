@@ -72,9 +72,9 @@ class Writer:
         trace.revision = policies.revision
         client = ClientFacts(id=principal.client_id, issuer=principal.issuer, scopes=principal.scope_texts)
         selection = select(policies, code, write.type, client, principal.claims)
-        gathered = await self._gather(write, resource, selection.needs_patient or granted.patient_only, trace)
+        gathered = await self._gather(write, resource, selection.needs_patient, trace)
         _same_version(write, gathered)
-        scope.bound(granted, principal, resource, gathered.prior.resource, gathered.patient_ids)
+        scope.bound(granted, principal, resource, gathered.prior.resource, gathered.concerned)
 
         id_ = write.id if isinstance(write, Update) else None
         facts = Facts(
@@ -98,6 +98,7 @@ class Writer:
             facts=facts,
             decision=decision,
             prior=gathered.prior,
+            concerned=gathered.concerned,
             policies=policies,
         )
         return await self._forward(request, allowed, trace)
@@ -106,13 +107,13 @@ class Writer:
         started = time.perf_counter()
         gathered = await self.gatherer.gather(write, resource, patients=patients)
         trace.gather_seconds = time.perf_counter() - started
-        trace.patients = gathered.patient_ids
+        trace.patients = gathered.concerned.ids
         trace.patients_read = len(gathered.patients.resources)
         return gathered
 
     async def _forward(self, request: Request, allowed: "_Allowed", trace: Trace) -> Answer:
         write, decision = allowed.write, allowed.decision
-        may_read = scope.may_read(allowed.principal, write.type, allowed.facts.resource)
+        may_read = scope.may_read(allowed.principal, write.type, allowed.facts.resource, allowed.concerned)
         trace.write_id = write_id = self.new_write_id()
         guard = allowed.prior.version or allowed.prior.tombstone
         upstream_request = upstream_write(write, trace.body, guard, write_id, request, may_read=may_read)
@@ -168,6 +169,7 @@ class _Allowed:
     facts: Facts
     decision: Decision
     prior: Prior
+    concerned: scope.Concerned
     policies: PolicySet
 
 

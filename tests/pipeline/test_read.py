@@ -122,3 +122,21 @@ async def test_head(rig: Rig) -> None:
     answer = await rig.send("HEAD", "Patient/member")
     assert answer.status_code == 200
     assert answer.content == b""
+
+
+async def test_a_filtered_or_patient_scope_never_opens_other_types_to_an_include(rig: Rig) -> None:
+    claims = {"scope": "system/Observation.s patient/*.s", "patient": "member"}
+    refused = await rig.send("GET", "Observation?_include=Observation:subject", claims=claims)
+    assert refused.status_code == 403
+    assert (await rig.send("GET", "Observation?status=final", claims=claims)).status_code == 200
+
+
+async def test_a_page_is_held_to_patient_scopes_resource_by_resource(rig: Rig) -> None:
+    for _ in range(3):
+        await rig.create(observation())
+    first = await rig.send("GET", "Observation?subject=Patient/member&_count=2")
+    following = next(link["url"] for link in first.json()["link"] if link["relation"] == "next")
+    path = following.removeprefix(rig.base).removeprefix("/")
+    own = {"scope": "patient/Observation.s", "patient": "member"}
+    assert (await rig.send("GET", path, claims=own)).status_code == 200
+    assert (await rig.send("GET", path, claims=own | {"patient": "stranger"})).status_code == 403

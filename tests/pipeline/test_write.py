@@ -366,3 +366,29 @@ async def test_a_rule_of_phase_after_that_only_warns_undoes_nothing(tmp_path: Pa
         assert answer.status_code == 201
         assert answer.headers["x-policy-warning"] == "lab/same-patient"
         assert len(list(rig.store.live("Observation"))) == 1
+
+
+async def test_a_patient_scope_to_read_gives_nothing_back_about_another_patient(rig: Rig) -> None:
+    claims = {"scope": "system/Observation.c patient/Observation.r", "patient": "stranger"}
+    answer = await rig.create(observation(), claims=claims)
+    assert answer.status_code == 201
+    assert answer.content == b""
+
+
+@pytest.mark.parametrize("search", ["patient/Observation.s", "system/Observation.s?status=final"])
+async def test_a_narrow_search_scope_does_not_probe_by_if_none_exist(rig: Rig, search: str) -> None:
+    claims = {"scope": f"system/Observation.c {search}", "patient": "member"}
+    answer = await rig.create(observation(), headers={"if-none-exist": "identifier=urn:lab|7"}, claims=claims)
+    assert answer.status_code == 403
+    assert rig.writes() == []
+
+
+async def test_a_patient_scope_is_not_enough_where_a_reference_cannot_be_followed(tmp_path: Path) -> None:
+    policy = LAB.replace("policy: lab", "policy: lab\npatient: none").replace(
+        "patient.identifier.exists(i, i.system == 'https://plan.example/member')", "has(resource.subject)"
+    )
+    async with rigged(tmp_path, {"lab": policy}) as rig:
+        unknown = observation(performer=[{"identifier": {"system": "urn:x", "value": "1"}}])
+        claims = {"scope": "patient/Observation.c", "patient": "member"}
+        assert (await rig.create(observation(), claims=claims)).status_code == 201
+        assert (await rig.create(unknown, claims=claims)).status_code == 403
