@@ -73,6 +73,8 @@ class Program:
             return Outcome(failure=Failure.ERROR, reason=str(error))
         except RecursionError:
             return Outcome(failure=Failure.ERROR, reason="the input is nested too deeply")
+        except MemoryError:
+            raise
         except Exception as error:  # noqa: BLE001 (the one place where what a foreign library raises becomes a value)
             return Outcome(failure=Failure.ERROR, reason=f"the evaluation failed ({type(error).__name__})")
 

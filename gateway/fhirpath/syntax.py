@@ -23,6 +23,7 @@ MAX_SOURCE: Final = 20_000  # characters; the longest rule of a real guide is be
 MAX_NESTING: Final = 60  # brackets; keeps the recursive parser far from Python's own limit
 MAX_DEPTH: Final = 150  # levels of the tree; the same for the recursive walk
 
+_WORDS: Final = frozenset({"div", "mod", "and", "or", "xor", "implies", "true", "false"})
 _BAD_ESCAPE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\(?!u[0-9a-fA-F]{4}|[`'\"\\/fnrt]).", re.DOTALL)
 
 # The labelled alternatives of the grammar (FHIRPathParser.py) are untyped: this is the door to them.
@@ -199,6 +200,7 @@ class _FirstError(ErrorListener):  # type: ignore[misc]  # the ANTLR runtime has
 
     def __init__(self, source: str) -> None:
         super().__init__()
+        self._source = source
         self._lines = source.split("\n")
         self.problem: Problem | None = None
 
@@ -212,7 +214,10 @@ class _FirstError(ErrorListener):  # type: ignore[misc]  # the ANTLR runtime has
         if text == "<EOF>":
             self.problem = Problem(message="the expression ends too early", offset=offset)
         elif text is not None:
-            self.problem = Problem(message=f"`{text[:40]}` is not expected here", offset=offset, length=len(text))
+            is_element = text in _WORDS and self._source[:offset].rstrip().endswith(".")
+            hint = f"an element of that name is written with backquotes: `{text}`" if is_element else None
+            message = f"`{text[:40]}` is not expected here"
+            self.problem = Problem(message=message, offset=offset, length=len(text), hint=hint)
         elif message.partition("'")[2].startswith("'"):  # the lexer quotes what it could not read
             self.problem = Problem(message="this string is not closed", offset=offset)
         else:

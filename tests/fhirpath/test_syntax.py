@@ -21,6 +21,7 @@ from gateway.fhirpath.unsupported import UNSUPPORTED
         ("name.exists(", 12, "ends too early", None),
         ("a and\n  b c", 10, "`c` is not expected", None),
         ("a..b", 2, "`.` is not expected", None),
+        ("text.div.exists()", 5, "`div` is not expected", "with backquotes: `div`"),
         ("'abc", 0, "not closed", None),
         ("a = é", 4, "begins nothing", None),
         ("a = @2020-13", 4, "no valid date", None),
