@@ -14,6 +14,7 @@ import uvloop
 from gateway.app import build
 from gateway.cli import serve_process, serve_workers
 from gateway.config import Config, ConfigErrors, load
+from gateway.errors import GatewayError
 from gateway.observe import logging
 from gateway.policy.problems import PolicyErrors
 
@@ -49,9 +50,9 @@ def serve(
         _give_up(str(problem) for problem in errors.problems)
     except PolicyErrors as errors:
         _give_up(str(problem) for problem in errors.problems)
-    except OSError as error:
-        # An address in use, a journal that cannot be opened: the operator's to mend, so without a traceback.
-        sys.stderr.write(f"fhir-gateway: {error.strerror or type(error).__name__}\n")
+    except (GatewayError, OSError) as error:
+        # A journal that cannot be opened, an address in use: the operator's to mend, so without a traceback.
+        sys.stderr.write(f"fhir-gateway: {error}\n")
         raise typer.Exit(EXIT_INTERNAL) from None
 
 

@@ -1,0 +1,1 @@
+"""The files that `fhir-gateway init` writes, as they are."""
