@@ -1,4 +1,4 @@
-"""Decision ids: 128 random bits that are a FHIR id, unguessable, so that one client cannot ask for another's outcome."""
+"""Decision ids: 128 random bits that are a FHIR id, so that no client can guess another's."""
 
 import base64
 import secrets
