@@ -61,7 +61,7 @@ def versions(door: Door) -> int:
     return total
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", list(cases()))
 def test_what_is_judged_is_what_is_stored(open_door: Door, case: dict[str, Any]) -> None:
     body, told = body_of(case), case.get("hapi", {})
     type_ = case.get("type", "Observation")

@@ -68,7 +68,7 @@ def test_a_scope_is_an_upper_bound(door: Door) -> None:
     assert door.ask("GET", f"Patient/{MEMBER}", token=token).status_code == 403
 
 
-@pytest.mark.parametrize("token", ["", "not-a-token", "eyJhbGciOiJub25lIn0.e30."])
+@pytest.mark.parametrize("token", ["not-a-token", "eyJhbGciOiJub25lIn0.e30.", "eyJhbGciOiJub25lIn0.e30.AAAA"])
 def test_what_is_no_token(door: Door, token: str) -> None:
     answer = door.ask("POST", "Observation", content=text(result()), token=token)
     assert answer.status_code == 401
