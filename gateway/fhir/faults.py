@@ -3,6 +3,7 @@
 Texts never repeat the payload.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from gateway.errors import Issue, IssueCode
@@ -32,8 +33,9 @@ def thorough(model: Model, resource: JsonObject) -> Iterator[Issue]:
 
 def _contained(node: Node) -> Iterator[Issue]:
     logical_id = node.value.get("id")
-    node.scope.contained.append((node.at, logical_id))
-    if logical_id is None:
+    if isinstance(logical_id, str):
+        node.scope.contained.append((node.at, logical_id))
+    else:
         yield _issue(IssueCode.REQUIRED, "A contained resource needs an id.", f"{node.at}.id")
     if "contained" in node.value:
         yield _issue(IssueCode.INVARIANT, "Contained resources cannot contain others (dom-2).", f"{node.at}.contained")
@@ -43,23 +45,23 @@ def _note_fragments(node: Node) -> None:
     for name, value in node.value.items():
         if isinstance(value, str) and value.startswith("#"):
             # Elements other than Reference.reference may name contained resources, too, or be anchors.
-            place = f"{node.at}.{name}" if (node.path, name) == ("Reference", "reference") else ""
-            node.scope.named.append((place, value[1:]))
+            is_reference = (node.path, name) == ("Reference", "reference")
+            node.scope.named.append((f"{node.at}.{name}" if is_reference else "", value[1:]))
+            if is_reference and value == "#" and node.within is not None:
+                node.scope.naming_container.add(node.within)
 
 
 def _scope(scope: Scope) -> Iterator[Issue]:
-    ids = [logical_id for _, logical_id in scope.contained]
+    counts = Counter(logical_id for _, logical_id in scope.contained)
     named = {name for _, name in scope.named}
     for at, logical_id in scope.contained:
-        if ids.count(logical_id) > 1:
+        if counts[logical_id] > 1:
             yield _issue(IssueCode.VALUE, "Two contained resources have the same id.", f"{at}.id")
         # dom-3: named from elsewhere, or itself naming the resource that contains it.
-        if logical_id not in named and not any(
-            name == "" and place.startswith(f"{at}.") for place, name in scope.named
-        ):
+        if logical_id not in named and at not in scope.naming_container:
             yield _issue(IssueCode.INVARIANT, "Nothing refers to this contained resource (dom-3).", at)
     for at, name in scope.named:
-        if at and name and name not in ids:
+        if at and name and name not in counts:
             yield _issue(IssueCode.VALUE, "No contained resource has this id.", at)
 
 

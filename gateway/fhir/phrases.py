@@ -28,6 +28,10 @@ _FIXED = {
     "union_tag_invalid": _NO_TYPE,
     "union_tag_not_found": _NO_TYPE,
     "too_short": (IssueCode.STRUCTURE, "An array may not be empty; leave the element out."),
+    INCOHERENT: (
+        IssueCode.STRUCTURE,
+        "A required element is missing, a choice element is there twice, or an entry is null in both arrays.",
+    ),
     "recursion_loop": (IssueCode.STRUCTURE, "Nested too deep."),
 }
 
@@ -48,11 +52,16 @@ class _Place:
     index: bool
 
 
-def phrase(model: Model, resource: JsonObject, errors: Sequence[ErrorDetails]) -> Iterator[Issue]:
-    """The issues of the errors, each place once (a union reports once per member)."""
+def phrase(
+    model: Model, resource: JsonObject, errors: Sequence[ErrorDetails], *, incoherent: bool = False
+) -> Iterator[Issue]:
+    """The issues of the errors, each place once (a union reports once per member).
+
+    `incoherent` includes the tripwire's errors, for payloads that nobody walks to name them better.
+    """
     seen: set[tuple[int | str, ...]] = set()
     for error in errors:
-        if error["type"] == INCOHERENT:
+        if error["type"] == INCOHERENT and not incoherent:
             continue
         place, used = _place(model, resource, error["loc"])
         if used not in seen:

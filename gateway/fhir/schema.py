@@ -17,14 +17,23 @@ _LITERAL = "Reference.reference"
 
 
 @functools.cache
-def validator(release: str = "R4") -> SchemaValidator:
-    """The validator of every resource type of a release."""
+def validator(release: str = "R4", *, every_fault: bool = False) -> SchemaValidator:
+    """The validator of every resource type of a release.
+
+    It leaves an array at its first faulty entry, so that a large payload of faults costs little;
+    with `every_fault` it goes on.
+    """
     model = load(release)
     types: dict[str, CoreSchema] = {
         name: core_schema.definition_reference_schema(name) for name in sorted(model.resources)
     }
     any_resource = core_schema.tagged_union_schema(types, discriminator="resourceType", ref=RESOURCE)
-    definitions = [any_resource, *_primitives(model), *_value_sets(model), *_objects(release)]
+    definitions = [
+        any_resource,
+        *_primitives(model),
+        *_value_sets(model),
+        *_objects(release, fail_fast=not every_fault),
+    ]
     return SchemaValidator(
         core_schema.definitions_schema(core_schema.definition_reference_schema(RESOURCE), definitions)
     )
@@ -48,10 +57,10 @@ def _value_sets(model: Model) -> Iterator[CoreSchema]:
         yield core_schema.literal_schema(list(codes), ref=url)
 
 
-def _objects(release: str) -> Iterator[CoreSchema]:
+def _objects(release: str, *, fail_fast: bool) -> Iterator[CoreSchema]:
     model = load(release)
     for path, fields in model.fields.items():
-        properties = dict(_properties(path, fields.values(), model))
+        properties = dict(_properties(path, fields.values(), model, fail_fast=fail_fast))
         if path in model.resources:
             properties["resourceType"] = core_schema.typed_dict_field(core_schema.literal_schema([path]))
         rules = coherence(release)[path]
@@ -62,25 +71,25 @@ def _objects(release: str) -> Iterator[CoreSchema]:
             yield core_schema.typed_dict_schema(properties, extra_behavior="forbid", strict=True, ref=path)
 
 
-def _properties(path: str, fields: Iterable[Field], model: Model) -> Iterator[tuple[str, core_schema.TypedDictField]]:
+def _properties(
+    path: str, fields: Iterable[Field], model: Model, *, fail_fast: bool
+) -> Iterator[tuple[str, core_schema.TypedDictField]]:
     for field in fields:
         sibling = field.primitive and has_sibling(field)
         # A required primitive may have its value in `_x` alone, and one of a choice may be any of the group.
         required = field.required and not sibling and field.group is None
-        yield (
-            field.name,
-            core_schema.typed_dict_field(_occurrences(_content(path, field, model), field), required=required),
-        )
+        content = _occurrences(_content(path, field, model), field, fail_fast=fail_fast)
+        yield field.name, core_schema.typed_dict_field(content, required=required)
         if sibling:
-            element = core_schema.definition_reference_schema(ELEMENT)
-            yield f"_{field.name}", core_schema.typed_dict_field(_occurrences(element, field), required=False)
+            element = _occurrences(core_schema.definition_reference_schema(ELEMENT), field, fail_fast=fail_fast)
+            yield f"_{field.name}", core_schema.typed_dict_field(element, required=False)
 
 
-def _occurrences(schema: CoreSchema, field: Field) -> CoreSchema:
+def _occurrences(schema: CoreSchema, field: Field, *, fail_fast: bool) -> CoreSchema:
     if not field.many:
         return schema
     items = core_schema.nullable_schema(schema) if field.primitive else schema
-    return core_schema.list_schema(items, min_length=1, strict=True)
+    return core_schema.list_schema(items, min_length=1, strict=True, fail_fast=fail_fast)
 
 
 def _content(path: str, field: Field, model: Model) -> CoreSchema:

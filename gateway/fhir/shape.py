@@ -5,7 +5,8 @@ HAPI stores the first item of an array where one value belongs, drops unknown an
 have judged something else than what is stored.
 """
 
-from itertools import islice
+from collections.abc import Iterable
+from itertools import chain, islice
 
 from pydantic_core import PydanticSerializationError, ValidationError, to_json
 
@@ -16,42 +17,65 @@ from gateway.fhir.model import load
 from gateway.fhir.phrases import phrase
 from gateway.fhir.schema import validator
 
-# What an answer lists at most; and how many errors are worth spelling out at all.
+# What an answer lists at most.
 _SHOWN = 50
+# Past this many bytes (as compact JSON) of a refused payload only its first faults are looked for.
+_LARGE = 100_000
+# More errors than this are not spelled out at all.
 _SPELLED = 1000
 # Types that carry whole resources: always looked at thoroughly.
 _CARRIERS = frozenset({"Bundle", "Parameters"})
 
 
 def check(resource: JsonObject, *, release: str = "R4") -> tuple[Issue, ...]:
-    """Every fault of a payload, at most 50; empty when it has exactly one reading.
+    """The faults of a payload, at most 50; empty when it has exactly one reading.
 
     Expressions name the place (`Observation.component[2].valueQuantity.value`). Codes are structure, required,
-    value, invariant and code-invalid.
+    value, invariant and code-invalid. Of a large payload it may be the first faults only.
     """
-    model = load(release)
     try:
         validator(release).validate_python(resource)
     except ValidationError as error:
-        if error.error_count() > _SPELLED:
-            return (Issue(code=IssueCode.STRUCTURE, text=f"This is not FHIR: {error.error_count()} faults."),)
-        details = error.errors(include_url=False, include_context=False, include_input=False)
-        issues = dict.fromkeys([*phrase(model, resource, details), *islice(thorough(model, resource), _SHOWN)])
-        return tuple(islice(issues, _SHOWN))
-    if not _doubtful(resource):
+        return _faults(resource, error, release)
+    encoded = _encoded(resource)
+    if encoded is not None and not _doubtful(resource, encoded):
         return ()
-    return tuple(islice(thorough(model, resource), _SHOWN))
+    return tuple(islice(thorough(load(release), resource), _SHOWN))
 
 
-def _doubtful(resource: JsonObject) -> bool:
+def _faults(resource: JsonObject, first: ValidationError, release: str) -> tuple[Issue, ...]:
+    model = load(release)
+    error = first
+    walked: Iterable[Issue] = ()
+    small = len(_encoded(resource) or b"") in range(1, _LARGE)
+    if small:
+        walked = thorough(model, resource)
+        try:
+            validator(release, every_fault=True).validate_python(resource)
+        except ValidationError as every:
+            error = every
+    if error.error_count() > _SPELLED:
+        return (Issue(code=IssueCode.STRUCTURE, text=f"This is not FHIR: {error.error_count()} faults."),)
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    named = phrase(model, resource, details, incoherent=not small)
+    issues = dict.fromkeys(islice(chain(named, walked), _SHOWN))
+    # The check has failed, so there is a fault even if no words were found for it.
+    return tuple(issues) or (Issue(code=IssueCode.STRUCTURE, text="The payload has not exactly one reading."),)
+
+
+def _encoded(resource: JsonObject) -> bytes | None:
+    """Compact JSON, or None when it is nested too deep for that."""
+    try:
+        return to_json(resource)
+    except PydanticSerializationError:
+        return None
+
+
+def _doubtful(resource: JsonObject, encoded: bytes) -> bool:
     """Whether there may be what the compiled check does not see: empty objects, objects with an id alone,
     contained resources and references to them. Compact JSON shows traces of all of them, and costs less than
     a walk."""
     if "contained" in resource or resource["resourceType"] in _CARRIERS:
-        return True
-    try:
-        encoded = to_json(resource)
-    except PydanticSerializationError:  # nested deeper than it goes
         return True
     return b"{}" in encoded or b'{"id":' in encoded or b'"#' in encoded
 

@@ -9,18 +9,23 @@ from gateway.fhir.model import RESOURCE, Model
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """What `#id` references of one resource can name: the ids of its contained resources, and who uses them."""
+    """What `#id` references of one resource can name, and who uses them.
 
-    at: str
-    contained: list[tuple[str, Json]] = field(default_factory=list)
+    `contained` are place and id of its contained resources, `named` place and id of every `#id` (no place when
+    it is no Reference), `naming_container` the places of contained resources that name their container by `#`.
+    """
+
+    contained: list[tuple[str, str]] = field(default_factory=list)
     named: list[tuple[str, str]] = field(default_factory=list)
+    naming_container: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One object. `at` is its place (`Observation.component[2]`); `path` its place in the model.
 
-    `beside_value` is set for an `_x` whose `x` is there; `contained` for a contained resource.
+    `beside_value` is set for an `_x` whose `x` is there, `contained` for a contained resource; `within` is the
+    place of the contained resource that the object belongs to.
     """
 
     path: str
@@ -29,6 +34,7 @@ class Node:
     scope: Scope
     beside_value: bool = False
     contained: bool = False
+    within: str | None = None
 
 
 def nodes(model: Model, resource: JsonObject) -> Iterator[Node]:
@@ -37,11 +43,14 @@ def nodes(model: Model, resource: JsonObject) -> Iterator[Node]:
     if not isinstance(type_name, str) or type_name not in model.resources:
         return
     # A stack of our own: the depth of a payload must not become the depth of Python's.
-    stack = [Node(path=type_name, at=type_name, value=resource, scope=Scope(at=type_name))]
+    stack = [iter((Node(path=type_name, at=type_name, value=resource, scope=Scope()),))]
     while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(reversed(list(_children(model, node))))
+        node = next(stack[-1], None)
+        if node is None:
+            stack.pop()
+        else:
+            yield node
+            stack.append(_children(model, node))
 
 
 def _children(model: Model, node: Node) -> Iterator[Node]:
@@ -70,9 +79,9 @@ def _child(
     model: Model, parent: Node, path: str, at: str, value: JsonObject, *, beside_value: bool, contained: bool
 ) -> Iterator[Node]:
     if path != RESOURCE:
-        yield Node(path=path, at=at, value=value, scope=parent.scope, beside_value=beside_value)
+        yield Node(path=path, at=at, value=value, scope=parent.scope, beside_value=beside_value, within=parent.within)
         return
     type_name = value.get("resourceType")
     if isinstance(type_name, str) and type_name in model.resources:
-        scope = parent.scope if contained else Scope(at=at)
-        yield Node(path=type_name, at=at, value=value, scope=scope, contained=contained)
+        scope, within = (parent.scope, at) if contained else (Scope(), None)
+        yield Node(path=type_name, at=at, value=value, scope=scope, contained=contained, within=within)

@@ -54,6 +54,14 @@ def test_a_payload_full_of_faults_costs_little_and_lists_few() -> None:
     assert "200000" in most[0].text
 
 
+def test_of_a_large_payload_the_first_faults_are_named() -> None:
+    name: JsonObject = {"given": [None] * 200_000}
+    (issue,) = check({"resourceType": "Patient", "name": [name]})
+    assert issue.expression == ("Patient.name[0]",)
+    (issue,) = check({"resourceType": "Patient", "name": [{"zzz": 1}] * 20_000, "birthDate": "1970"})
+    assert issue.expression == ("Patient.name[0]",)
+
+
 def test_depth_of_a_payload_is_not_depth_of_the_stack() -> None:
     inner: JsonObject = {"url": "urn:a", "valueBoolean": True}
     for _ in range(60):
