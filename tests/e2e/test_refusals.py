@@ -1,5 +1,6 @@
 """What is refused is refused with every reason, and never reaches the FHIR server."""
 
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -87,6 +88,16 @@ def test_a_token_that_was_tampered_with(door: Door) -> None:
     forged = ".".join((head, payload, signature[:-8] + ("A" * 8 if signature[-8:] != "A" * 8 else "B" * 8)))
     assert door.ask("POST", "Observation", content=text(result()), token=forged).status_code == 401
     assert door.ask("GET", f"Patient/{MEMBER}", token=forged).status_code == 401
+
+
+def test_a_token_that_has_run_out(door: Door) -> None:
+    token = door.servers.keycloak.token("brief")
+    deadline = time.monotonic() + 10
+    while (answer := door.ask("GET", f"Patient/{MEMBER}", token=token)).status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert answer.status_code == 401
+    assert "invalid_token" in answer.headers["www-authenticate"]
 
 
 def test_nothing_is_told_before_authentication(door: Door) -> None:
