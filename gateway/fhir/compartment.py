@@ -45,15 +45,21 @@ class PatientLinks:
         return tuple(self.places)
 
 
-def patient_links(resource: JsonObject, bases: tuple[str, ...], *, release: str = "R4") -> PatientLinks:
-    """The Patients that a resource (checked by `shape`) is about. `bases` are the absolute bases of this server."""
+def patient_links(
+    resource: JsonObject, bases: tuple[str, ...], *, release: str = "R4", creating: bool = False
+) -> PatientLinks:
+    """The Patients that a resource (checked by `shape`) is about. `bases` are the absolute bases of this server.
+
+    With `creating`, the `id` of a Patient is no link: servers ignore it on a create
+    (http://hl7.org/fhir/R4/http.html#create), so it may be the id of somebody else.
+    """
     type_name = str(resource["resourceType"])
     entry = load(release).compartment.get(type_name)
     if entry is None:
         return PatientLinks(applicable=False)
     places: dict[str, str] = {}
     problems: list[LinkProblem] = []
-    if type_name == PATIENT and isinstance(resource.get("id"), str):
+    if type_name == PATIENT and not creating and isinstance(resource.get("id"), str):
         # Definition of the compartment: "the patient resource itself".
         places[str(resource["id"])] = "Patient.id"
     for names in _subject_first(entry):

@@ -36,5 +36,10 @@ def test_every_type_of_the_compartment_names_its_patient(type_name: str) -> None
         assert (found.applicable, found.ids, found.problems) == (True, ("1",), ())
 
 
+def test_the_id_in_a_patient_that_is_created_is_no_link() -> None:
+    resource: JsonObject = {"resourceType": "Patient", "id": "7", "link": [{"other": {"reference": "Patient/8"}}]}
+    assert patient_links(resource, BASES, creating=True).ids == ("8",)
+
+
 def test_policies_and_compartment_speak_of_the_same_problem() -> None:
     assert facts.LinkProblem is LinkProblem
