@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="runs of 1 s instead of 4 s")
     seconds = 1 if parser.parse_args().quick else 4
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
     with tempfile.TemporaryDirectory(prefix="fhir-gateway-bench-") as name, ExitStack() as stack:
         measured = _measure(Path(name), stack, seconds, console)
     console.print(_table(measured))

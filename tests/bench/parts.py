@@ -95,7 +95,7 @@ def policy(rules: int) -> str:
         "claims.client_id != 'nobody-{number}'",
     )
     lines = ["policy: bench", "title: The benchmark's", "owner: nobody", "permit: [create]", "resources: [Observation]"]
-    lines += ["patient: required", "rules:" if rules else "rules: []"]
+    lines += ["patient: required", *(["rules:"] if rules else [])]
     for number in range(rules):
         cel = expressions[number % len(expressions)].format(number=number)
         lines += [f"  - id: rule-{number}", f"    cel: {json.dumps(cel)}"]
