@@ -9,6 +9,7 @@ import typer
 
 from gateway import config
 from gateway.cli.output import Output, count, show_problems
+from gateway.fhir.model import RELEASES
 from gateway.policy.engines import standard_engines
 from gateway.policy.loader import compile_paths
 from gateway.policy.problems import Problem, in_order
@@ -17,9 +18,19 @@ WRONG = 3
 _CONFIG_KEY = re.compile(rb"^(listen|upstream|public_url)\s*:", re.MULTILINE)
 _POLICY_KEY = re.compile(rb"^policy\s*:", re.MULTILINE)
 
+
+def _known_release(release: str) -> str:
+    if release not in RELEASES:
+        raise typer.BadParameter(f"one of: {', '.join(RELEASES)}")
+    return release
+
+
 Paths = Annotated[list[Path], typer.Argument(help="Policy files or folders, or a gateway.yaml.", show_default=False)]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="The format of the report.")]
-ReleaseOption = Annotated[str, typer.Option("--fhir-version", help="The FHIR release of policies named by themselves.")]
+ReleaseOption = Annotated[
+    str,
+    typer.Option("--fhir-version", callback=_known_release, help="The FHIR release of policies named by themselves."),
+]
 
 
 def check(paths: Paths, output: OutputOption = Output.TEXT, fhir_version: ReleaseOption = "R4") -> None:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 from gateway.errors import GatewayError, Issue
 from gateway.fhir import shape
-from gateway.fhir.compartment import LinkProblem, PatientLinks, patient_links
+from gateway.fhir.compartment import LinkProblem, patient_links
 from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.policy.case_checks import NOT_PERMITTED
 from gateway.policy.decision import Decision, Phase, RuleOutcome, Verdict
-from gateway.policy.document import CasePart, GivenPart
+from gateway.policy.document import CasePart
 from gateway.policy.document_reader import ReadPolicy
 from gateway.policy.engine import decide, select
 from gateway.policy.facts import ClientFacts, Facts, PatientFacts, RequestFacts
@@ -106,7 +106,8 @@ class _Case:
     def optional(self, name: str | None) -> JsonObject | None:
         return None if name is None else self.resource(name)
 
-    def patients(self, given: GivenPart) -> tuple[JsonObject, ...]:
+    def patients(self) -> tuple[JsonObject, ...]:
+        given = self.case.given
         names = given.patients if given.patient is None else [given.patient]
         found = tuple(self.resource(name) for name in names)
         for name, resource in zip(names, found, strict=True):
@@ -145,14 +146,13 @@ def _judge(case: _Case) -> _Ended:
     id_ = _id_of_update(name, resource, given.id) if code is InteractionCode.UPDATE else None
     scopes = given.scopes if given.scopes is not None else list(case.policy.clients.scopes) or [ANY_SCOPE]
     client = ClientFacts(id=given.client, issuer=ISSUER, scopes=tuple(scopes))
-    links = [patient_links(each, (), release=case.policies.release) for each in (resource, prior) if each is not None]
     facts = Facts(
         request=RequestFacts(interaction=code, type=type_, id=id_, time=given.time),
         client=client,
         claims=given.claims,
         resource=resource,
         prior=prior,
-        patients=_patients(links, case.patients(given)),
+        patients=_patients(case, (resource, prior)),
     )
     stored = case.optional(given.stored)
     selection = select(case.policies, code, type_, client, given.claims)
@@ -178,17 +178,19 @@ def _decide(case: _Case, selection: Selection, facts: Facts, stored: JsonObject 
         )
     if stored is None:
         return _Ended(verdict="allow", rules=frozenset(), warned=warned, outcomes=_not_held(before))
-    after = decide(selection, replace(facts, stored=stored), Phase.AFTER, applied=before.applied)
+    # What is stored may be about others than what was sent; the gateway gathers anew, and so does a test.
+    patients = _patients(case, (facts.resource, stored))
+    after = decide(selection, replace(facts, stored=stored, patients=patients), Phase.AFTER, applied=before.applied)
     undone = frozenset(_id(case, outcome) for outcome in after.refusals)
     warned |= frozenset(_id(case, outcome) for outcome in after.warnings)
     verdict = "allow" if after.verdict is Verdict.ALLOW else "undo"
     return _Ended(verdict=verdict, rules=undone, warned=warned, outcomes=_not_held(before) + _not_held(after))
 
 
-def _patients(links: Iterable[PatientLinks], on_server: tuple[JsonObject, ...]) -> PatientFacts:
+def _patients(case: _Case, resources: tuple[JsonObject | None, ...]) -> PatientFacts:
     """As the gateway gathers them: each Patient once, and what does not lead to one."""
-    links = tuple(links)
-    by_id = {str(patient["id"]): patient for patient in on_server}
+    links = [patient_links(each, (), release=case.policies.release) for each in resources if each is not None]
+    by_id = {str(patient["id"]): patient for patient in case.patients()}
     ids = dict.fromkeys(id_ for each in links for id_ in each.ids)
     problems = [problem for each in links for problem in each.problems]
     problems += [

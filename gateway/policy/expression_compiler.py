@@ -11,9 +11,6 @@ from gateway.policy.policy_set import CompiledExpression, CompiledRule, Engines
 from gateway.policy.problems import Problem, ProblemSeverity
 from gateway.yaml_positions import Path
 
-# http://hl7.org/fhir/R4/operationoutcome-definitions.html#OperationOutcome.issue.expression: element names, indexes.
-_ELEMENT = re.compile(r"[a-z][A-Za-z0-9]*(\[[0-9]{1,6}\])?(\.[a-z][A-Za-z0-9]*(\[[0-9]{1,6}\])?)*")
-
 _NOT_HERE = {
     "patient": "patient is read by no rule of a policy that says patient: none, or has no type of the compartment",
     "stored": "stored is there only after the write",
@@ -50,6 +47,7 @@ class ExpressionCompiler:
     ) -> None:
         self.problems: list[Problem] = []
         self.lets: dict[str, CompiledExpression] = {}
+        self.types = types
         self._places = places
         self._engines = engines
         self._allowed = allowed
@@ -82,20 +80,6 @@ class ExpressionCompiler:
         for name in sorted(indirect & {"stored"}):
             self._note(path, language, _NOT_HERE[name] + ", and a let that is read here reads it", hint=_HINTS[name])
         return expression
-
-    def element(self, path: Path, text: str) -> tuple[Problem, ...]:
-        """What is wrong with an element path; FHIRPath knows which elements the types have."""
-        if not _ELEMENT.fullmatch(text):
-            hint = "element names with dots and indexes, without the type: code.coding[0].system"
-            return (self._places.at(path, f"{text} is no element path", hint=hint),)
-        scope = Scope(
-            resource_types=self._scope.resource_types,
-            available=frozenset({"resource"}),
-            release=self._scope.release,
-            wants_boolean=False,
-        )
-        found = self._engines.fhirpath.compile(text, scope)
-        return tuple(self._placed(path, problem) for problem in found) if isinstance(found, tuple) else ()
 
     def finish(self) -> tuple[Problem, ...]:
         """All problems; lets that nothing reads are warned of, once it is known what everything reads."""

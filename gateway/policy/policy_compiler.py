@@ -12,6 +12,7 @@ from gateway.policy.clients import ClientTerms
 from gateway.policy.decision import Denial, Mode, Phase, Result, RuleOutcome
 from gateway.policy.document import RulePart
 from gateway.policy.document_reader import ReadPolicy
+from gateway.policy.element_paths import fault
 from gateway.policy.expression import NAMES
 from gateway.policy.expression_compiler import ExpressionCompiler
 from gateway.policy.policy_set import CompiledPolicy, CompiledRule, Engines, PatientNeed, PhasePlan
@@ -180,7 +181,9 @@ class _PolicyCompiler:
                 hint=f"raise the mode of the policy to {mode.value}, and lower its other rules",
             )
         if part.deny.at is not None:
-            self.problems += expressions.element((*path, "deny", "at"), part.deny.at)
+            wrong = fault(part.deny.at, expressions.types, self.release)
+            if wrong is not None:
+                self._wrong((*path, "deny", "at"), wrong[0], hint=wrong[1])
         denial = Denial(
             code=IssueCode(part.deny.code),
             message=part.deny.message or f"The rule {part.id} does not hold.",

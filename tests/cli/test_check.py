@@ -57,8 +57,10 @@ def test_nothing_is_coloured_in_a_pipe(tmp_path: Path) -> None:
     assert "\x1b" not in run(write(tmp_path, BAD))[1]
 
 
-def test_no_path_is_a_wrong_use() -> None:
+def test_wrong_uses() -> None:
     assert run()[0] == 2
+    assert run(str(EXAMPLES), "--fhir-version", "R3")[0] == 2
+    assert run(str(EXAMPLES), "-o", "sarif")[0] == 2
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:

@@ -171,6 +171,13 @@ def test_with_the_set_the_rules_of_others_refuse_too() -> None:
     assert [each.problem for each in found] == ["expected allow, got deny by g/never-final", None, None]
 
 
+def test_after_the_write_the_patients_are_those_of_what_is_stored_too() -> None:
+    policy = with_rules(LAB, rule("patient.active && stored != null", "active", phase="after"))
+    both = "patients: [member, patient-2], claims: {org_type: lab}"
+    assert result(f"create: hba1c, {both}, stored: hba1c-moved", "allow", policy).passed
+    assert result(f"create: hba1c, {MEMBER}, stored: hba1c-moved", "{undo: [patient]}", policy).passed
+
+
 def test_results_come_in_order_of_files_and_places() -> None:
     guard = with_rules(GUARD, rule("resource.status == 'final'")) + (
         "tests:\n  - name: of the guard\n    given: {create: hba1c}\n    expect: allow\n"

@@ -190,6 +190,25 @@ def test_reasons_hold_no_values_of_the_payload() -> None:
     assert all("hba1c" not in str(o.reason) and "4548" not in str(o.reason) for o in decision.outcomes)
 
 
+@pytest.mark.parametrize(
+    "value", [10**30, -(10**30), 2**63, 1e308, "x" * 100_000, "\ud800", "\x00", None, [], {}, True, [[[]]]]
+)
+def test_no_value_makes_the_engine_raise(value: object) -> None:
+    """Shape keeps most of these out; a version on the server, a claim and a Patient are not checked by it."""
+    policies = policy_set(
+        with_rules(
+            HEAD,
+            rule("resource.valueQuantity.value > 1.0"),
+            rule("fhirpath: value.value > 1", "s"),
+            rule("claims.x == 'x'", "t"),
+            rule("fhirpath: %claims.x = 'x'", "u"),
+        )
+    )
+    payload: JsonObject = {**example("hba1c"), "valueQuantity": {"value": value}}  # type: ignore[dict-item]
+    decision = judged(policies, facts_of(payload, claims={"x": value}))
+    assert decision.verdict is Verdict.DENY
+
+
 def test_passing_rules_share_their_outcomes() -> None:
     policies = policy_set(with_rules(HEAD, rule(TRUE), rule(TRUE, "s")))
     assert judged(policies).outcomes is policies.policies[0].before.passed or (
