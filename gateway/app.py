@@ -9,14 +9,13 @@ from importlib.metadata import version
 import httpx
 import structlog
 
-from gateway.config import BasicCredentials, BearerCredentials, ClientCredentials, Config
+from gateway import settings
+from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.fhir import shape
-from gateway.fhir.resource import BodyLimits
 from gateway.identity.authenticator import Authenticator
 from gateway.identity.key_fetch import http_client
 from gateway.identity.keys import JwksKeys
-from gateway.identity.settings import IssuerSettings
 from gateway.ingress.decision_id import new_decision_id
 from gateway.ingress.endpoint import Bases, Endpoint
 from gateway.ingress.responses import Reply, error_reply
@@ -39,8 +38,7 @@ from gateway.pipeline.stored import Reader
 from gateway.pipeline.watch import Watch
 from gateway.pipeline.write import Writer
 from gateway.saga.intent import new_write_id
-from gateway.saga.settle import Settler, SettleSettings, crash_point_of
-from gateway.upstream import settings as upstream_settings
+from gateway.saga.settle import Settler
 from gateway.upstream.capability import CapabilityProbe
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.lookups import UpstreamLookups
@@ -50,49 +48,6 @@ _log = structlog.get_logger("app")
 _DISTRIBUTION = "fhir-policy-gateway"
 # Between workers a write by one is not seen by the others' caches, so there every use is revalidated.
 _PATIENT_SECONDS = 5.0
-
-
-def issuers_of(config: Config) -> tuple[IssuerSettings, ...]:
-    """The issuers in the words of the identity room."""
-    return tuple(
-        IssuerSettings(
-            issuer=each.issuer,
-            audiences=each.audiences,
-            jwks_uri=each.jwks_uri,
-            algorithms=each.algorithms,
-            token_types=each.token_types,
-            leeway=each.leeway,
-            scopes=each.scopes,
-            client_claim=each.claims.client,
-            scope_claim=each.claims.scope,
-            patient_claim=each.claims.patient,
-            allow_insecure=config.allow_insecure,
-        )
-        for each in config.issuers
-    )
-
-
-def upstream_of(config: Config) -> upstream_settings.UpstreamSettings:
-    """The FHIR server in the words of the upstream room."""
-    given = config.upstream.credentials
-    credentials: upstream_settings.Credentials = upstream_settings.NoCredentials()
-    if isinstance(given, BearerCredentials):
-        credentials = upstream_settings.BearerFile(token_file=given.token_file)
-    elif isinstance(given, BasicCredentials):
-        credentials = upstream_settings.Basic(username=given.username, password_file=given.password_file)
-    elif isinstance(given, ClientCredentials):
-        credentials = upstream_settings.ClientCredentials(
-            token_url=given.token_url,
-            client_id=given.client_id,
-            secret_file=given.client_secret_file,
-            scope=given.scope,
-        )
-    return upstream_settings.UpstreamSettings(
-        url=config.upstream.url,
-        timeout=config.upstream.timeout,
-        max_connections=config.upstream.max_connections,
-        credentials=credentials,
-    )
 
 
 def late_after(seconds: float) -> Callable[[], Callable[[], bool]]:
@@ -105,33 +60,28 @@ def late_after(seconds: float) -> Callable[[], Callable[[], bool]]:
     return begin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What has a life of its own, in the order of its start."""
-
-    config: Config
-    metrics: Metrics
-    log: DecisionLog
-    policies: Policies
-    client: UpstreamClient
-    probe: CapabilityProbe
-    http: httpx.AsyncClient
-    keys: JwksKeys
-    journal: SqliteJournal
-    settler: Settler
-    watch: Watch
-
-
 class Application:
     """One gateway process. `asgi` is the clients' port, `admin` the private one."""
 
-    def __init__(self, parts: Parts, endpoint: Endpoint, record: Callable[[Trace, int, GatewayError | None], None]):
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        config: Config,
+        ports: "Ports",
+        settler: Settler,
+        watch: Watch,
+        endpoint: Endpoint,
+        record: Recorder,
+    ) -> None:
+        self._config = config
+        self._ports = ports
+        self._settler = settler
+        self._watch = watch
         self._record = record
         self._started = False
         self._stopping = False
         self.asgi = endpoint
-        self.admin = admin_app(self, parts.metrics.render)
+        self.admin = admin_app(self, ports.metrics.render)
 
     def refuse(self, error: GatewayError) -> Reply:
         """The answer to a stream that never becomes a request, recorded like any other."""
@@ -143,38 +93,38 @@ class Application:
 
     async def start(self) -> None:
         """Open the journal, read keys, go on with what an earlier process left open. Raises JournalUnavailable."""
-        parts = self._parts
-        parts.log.start()
-        await parts.journal.open()
-        await parts.policies.keep_in(parts.journal)
-        for type_ in parts.policies.current().permitted_types():
+        ports = self._ports
+        ports.log.start()
+        await ports.journal.open()
+        await ports.policies.keep_in(ports.journal)
+        for type_ in ports.policies.current().permitted_types():
             # Element models are compiled on first use: here, not while the first client waits.
             shape.check({"resourceType": type_})
-        await parts.client.start()
-        await parts.keys.start()
-        await parts.probe.refresh()
-        await parts.settler.recover()
-        await parts.watch.look()
-        parts.watch.start()
+        await ports.client.start()
+        await ports.keys.start()
+        await ports.probe.refresh()
+        await self._settler.recover()
+        await self._watch.look()
+        self._watch.start()
         self._started = True
-        _log.info("gateway.started", revision=parts.policies.current().revision)
+        _log.info("gateway.started", revision=ports.policies.current().revision)
 
     async def stop(self, grace: float) -> None:
         """Finish or journal what is in flight, then close everything."""
         self._stopping = True
-        parts = self._parts
+        ports = self._ports
         if self._started:
-            await parts.watch.stop()
-            await parts.settler.close(grace)
-        await parts.keys.close()
-        await parts.http.aclose()
-        await parts.client.close()
-        await parts.journal.close()
-        parts.log.stop()
+            await self._watch.stop()
+            await self._settler.close(grace)
+        await ports.keys.close()
+        await ports.http.aclose()
+        await ports.client.close()
+        await ports.journal.close()
+        ports.log.stop()
 
     async def reload(self) -> None:
         """Load the policies again; a bad set changes nothing but the metric, the log and /status."""
-        await self._parts.policies.reload()
+        await self._ports.policies.reload()
 
     def started(self) -> bool:
         """Whether start-up completed."""
@@ -182,21 +132,21 @@ class Application:
 
     def not_ready(self) -> tuple[str, ...]:
         """Why no request should be sent here now (operations.md: never the upstream's health)."""
-        parts = self._parts
+        ports = self._ports
         reasons = {
             "stopping": self._stopping,
-            "keys": not parts.keys.ready,
-            "journal": parts.journal.broken is not None,
-            "decision_log": not parts.log.accepting,
+            "keys": not ports.keys.ready,
+            "journal": ports.journal.broken is not None,
+            "decision_log": not ports.log.accepting,
         }
         return tuple(name for name, holds in reasons.items() if holds)
 
     def describe(self) -> Mapping[str, object]:
         """For /status."""
-        parts = self._parts
-        current = parts.policies.current()
-        counts = parts.watch.counts
-        capability = parts.probe.capability()
+        ports = self._ports
+        current = ports.policies.current()
+        counts = self._watch.counts
+        capability = ports.probe.capability()
         return {
             "version": version(_DISTRIBUTION),
             "started": self._started,
@@ -204,141 +154,172 @@ class Application:
             "policies": {
                 "revision": current.revision,
                 "names": [policy.name for policy in current.policies],
-                "loaded_at": parts.policies.loaded_at,
-                "last_reload_problems": parts.policies.problems,
+                "loaded_at": ports.policies.loaded_at,
+                "last_reload_problems": ports.policies.problems,
             },
             "journal": {state.value: count for state, count in counts.states.items()} if counts else None,
             "upstream": {
-                "probed": parts.probe.probed,
+                "probed": ports.probe.probed,
                 "software": capability.software,
                 "guarded_delete": capability.guarded_delete.value,
                 "find_lost_writes": capability.find_lost.value,
             },
-            "unsafe_settings": parts.config.unsafe_settings,
+            "unsafe_settings": self._config.unsafe_settings,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the line reaches the world through, made from the configuration alone."""
+
+    metrics: Metrics
+    log: DecisionLog
+    policies: Policies
+    client: UpstreamClient
+    upstream: Measured
+    probe: CapabilityProbe
+    http: httpx.AsyncClient
+    keys: JwksKeys
+    journal: SqliteJournal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The straight line itself, wired to its ports."""
+
+    dispatcher: Dispatcher
+    settler: Settler
 
 
 def build(config: Config) -> Application:
     """Wire one gateway process. Raises PolicyErrors; opens nothing but the policies and the installation's key."""
-    metrics = Metrics(shape.resource_types("R4"))
+    ports = _ports(config)
+    line = _line(config, ports)
+    recorder = Recorder(metrics=ports.metrics, log=ports.log)
+    endpoint = Endpoint(
+        line.dispatcher,
+        Bases(upstream=_upstream_base(config), public=config.public_url, path=config.base_path.encode()),
+        new_decision_id=new_decision_id,
+        record=recorder,
+        body_limit=config.limits.body,
+    )
+    watch = Watch(
+        policies=ports.policies,
+        journal=ports.journal,
+        keys=ports.keys,
+        issuers=tuple(each.issuer for each in config.issuers),
+        probe=ports.probe,
+        metrics=ports.metrics,
+        reload_changed=config.reload == "watch",
+    )
+    return Application(
+        config=config, ports=ports, settler=line.settler, watch=watch, endpoint=endpoint, record=recorder
+    )
+
+
+def _ports(config: Config) -> Ports:
+    metrics = Metrics(shape.resource_types(config.upstream.fhir_version))
     metrics.build_info(version(_DISTRIBUTION))
     metrics.unsafe_settings(config.unsafe_settings)
-    policies = Policies(config.policies, config.upstream.fhir_version, metrics)
-    log = DecisionLog(
-        config.decision_log,
-        metrics,
-        key=installation_key(config.journal.path.with_name(f"{config.journal.path.name}.key")),
-        instance=f"{os.uname().nodename}-{os.getpid()}",
-        version=version(_DISTRIBUTION),
-    )
-    limits = BodyLimits(bytes=config.limits.body, depth=config.limits.depth)
-    client = UpstreamClient(upstream_of(config))
+    name = f"{os.uname().nodename}-{os.getpid()}"
+    client = UpstreamClient(settings.upstream_of(config))
     upstream = Measured(client, metrics)
-    upstream_base = config.upstream.url.rstrip("/")
-    bases = (config.public_url, upstream_base)
-    probe = CapabilityProbe(upstream, limits, base=upstream_base, wanted=config.upstream.find_lost_writes)
     http = http_client()
-    issuers = issuers_of(config)
-    keys = JwksKeys(issuers, http)
-    journal = SqliteJournal(config.journal.path, f"{os.uname().nodename}-{os.getpid()}")
+    base = _upstream_base(config)
+    wanted = config.upstream.find_lost_writes
+    return Ports(
+        metrics=metrics,
+        log=DecisionLog(
+            config.decision_log,
+            metrics,
+            key=installation_key(config.journal.path.with_name(f"{config.journal.path.name}.key")),
+            instance=name,
+            version=version(_DISTRIBUTION),
+        ),
+        policies=Policies(config.policies, config.upstream.fhir_version, metrics),
+        client=client,
+        upstream=upstream,
+        probe=CapabilityProbe(upstream, settings.limits_of(config), base=base, wanted=wanted),
+        http=http,
+        keys=JwksKeys(settings.issuers_of(config), http),
+        journal=SqliteJournal(config.journal.path, name),
+    )
+
+
+def _line(config: Config, ports: Ports) -> Line:
+    limits, bases = settings.limits_of(config), (config.public_url, _upstream_base(config))
     patients = Patients(
-        upstream,
+        ports.upstream,
         time.monotonic,
-        metrics,
+        ports.metrics,
         fresh_for=_PATIENT_SECONDS if config.workers == 1 else 0.0,
         limits=limits,
     )
     gatherer = Gatherer(
-        upstream=upstream,
+        upstream=ports.upstream,
         patients=patients,
         bases=bases,
         most_patients=config.limits.patients_per_write,
         limits=limits,
     )
     reader = Reader(
-        upstream=upstream,
+        upstream=ports.upstream,
         gatherer=gatherer,
         limits=limits,
-        recorded=policies.recorded,
+        recorded=ports.policies.recorded,
         late=late_after(config.limits.decision_time),
     )
     settler = Settler(
-        upstream,
-        journal,
+        ports.upstream,
+        ports.journal,
         reader.verify,
         time.time,
-        SettleSettings(
-            live_wait=config.upstream.timeout,
-            late_apply=config.upstream.timeout + 5.0,
-            limits=limits,
-            crash_at=crash_point_of(os.environ),
-        ),
-        lookups=UpstreamLookups(upstream, limits, base=upstream_base),
-        capability=probe.capability,
-        observer=SettleObserver(metrics),
+        settings.settle_of(config),
+        lookups=UpstreamLookups(ports.upstream, limits, base=_upstream_base(config)),
+        capability=ports.probe.capability,
+        observer=SettleObserver(ports.metrics),
     )
-    watch = Watch(
-        policies=policies,
-        journal=journal,
-        keys=keys,
-        issuers=tuple(each.issuer for each in issuers),
-        probe=probe,
-        metrics=metrics,
-        reload_changed=config.reload == "watch",
-        journal_broken=lambda: journal.broken,
+    writer = Writer(
+        upstream=ports.upstream,
+        gatherer=gatherer,
+        patients=patients,
+        settler=settler,
+        reader=reader,
+        policies=ports.policies.current,
+        limits=limits,
+        decision_seconds=config.limits.decision_time,
+        new_write_id=new_write_id,
     )
+    reads = Reads(upstream=ports.upstream, bases=bases, limits=limits, forwarded=config.reads == "forward")
+    return Line(dispatcher=_dispatcher(config, ports, reads, writer), settler=settler)
+
+
+def _dispatcher(config: Config, ports: Ports, reads: Reads, writer: Writer) -> Dispatcher:
+    issuers = settings.issuers_of(config)
     statement = Statement(
-        upstream=upstream,
+        upstream=ports.upstream,
         public_url=config.public_url,
-        writes=lambda: _permitted(policies),
-        revision=lambda: policies.current().revision,
+        writes=lambda: _permitted(ports.policies),
+        revision=lambda: ports.policies.current().revision,
         reads=config.reads == "forward",
         clock=time.monotonic,
     )
-    recorder = Recorder(metrics=metrics, log=log)
-    dispatcher = Dispatcher(
-        authenticator=Authenticator(issuers, keys),
-        reads=Reads(upstream=upstream, bases=bases, limits=limits, forwarded=config.reads == "forward"),
-        writer=Writer(
-            upstream=upstream,
-            gatherer=gatherer,
-            patients=patients,
-            settler=settler,
-            reader=reader,
-            policies=policies.current,
-            limits=limits,
-            decision_seconds=config.limits.decision_time,
-            new_write_id=new_write_id,
-        ),
-        outcomes=OutcomeOf(journal=journal),
+    return Dispatcher(
+        authenticator=Authenticator(issuers, ports.keys),
+        reads=reads,
+        writer=writer,
+        outcomes=OutcomeOf(journal=ports.journal),
         capabilities=statement.read,
         smart_configuration=lambda: smart_configuration(
-            [keys.metadata(each.issuer) or {"issuer": each.issuer} for each in issuers],
+            [ports.keys.metadata(each.issuer) or {"issuer": each.issuer} for each in issuers],
             algorithms=issuers[0].algorithms,
         ),
         now=time.time,
     )
-    endpoint = Endpoint(
-        dispatcher,
-        Bases(upstream=upstream_base, public=config.public_url, path=config.base_path.encode()),
-        new_decision_id=new_decision_id,
-        record=recorder,
-        body_limit=config.limits.body,
-    )
-    parts = Parts(
-        config=config,
-        metrics=metrics,
-        log=log,
-        policies=policies,
-        client=client,
-        probe=probe,
-        http=http,
-        keys=keys,
-        journal=journal,
-        settler=settler,
-        watch=watch,
-    )
-    return Application(parts, endpoint, recorder)
+
+
+def _upstream_base(config: Config) -> str:
+    return config.upstream.url.rstrip("/")
 
 
 def _permitted(policies: Policies) -> dict[str, Sequence[str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.errors import Issue, IssueCode, Malformed, Unavailable, Unprocessable, UpstreamFault
 from gateway.fhir.compartment import LinkProblem, PatientLinks, patient_links
-from gateway.fhir.interaction import Update, Write
+from gateway.fhir.interaction import Create, Update, Write
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.pipeline.patients import Patients, Unreadable
@@ -61,7 +61,7 @@ class Gatherer:
         Raises Unavailable or UpstreamFault when the server cannot be asked, Unprocessable when the write is
         about more Patients than the limit.
         """
-        links = patient_links(resource, self.bases)
+        links = patient_links(resource, self.bases, creating=isinstance(write, Create))
         if not isinstance(write, Update):
             facts = await self.read_patients((links,)) if patients else _unread((links,))
             return Gathered(prior=NOTHING_BEFORE, patients=facts, concerned=Concerned.of(links))

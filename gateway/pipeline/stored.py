@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from gateway.errors import GatewayError
 from gateway.fhir.compartment import patient_links
+from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.pipeline.gather import Gatherer
@@ -76,7 +77,8 @@ class Reader:
         patients = facts.patients
         if selection.needs_patient:
             bases = self.gatherer.bases
-            links = (patient_links(facts.resource, bases), patient_links(stored, bases))
+            creating = request.interaction is InteractionCode.CREATE
+            links = (patient_links(facts.resource, bases, creating=creating), patient_links(stored, bases))
             patients = await self.gatherer.read_patients(links, fresh=True)
         judged = replace(facts, stored=stored, patients=patients)
         return decide(selection, judged, Phase.AFTER, deadline=self.late(), applied=applied)

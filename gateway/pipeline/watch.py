@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.identity.keys import JwksKeys
@@ -24,7 +24,6 @@ class Watch:
     probe: CapabilityProbe
     metrics: Metrics
     reload_changed: bool
-    journal_broken: Callable[[], str | None]
     seconds: float = 1.0
     counts: JournalCounts | None = field(default=None, init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)

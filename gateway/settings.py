@@ -1,0 +1,70 @@
+"""The configuration in the words of each room: one frozen value of settings for each."""
+
+import os
+
+from gateway.config import BasicCredentials, BearerCredentials, ClientCredentials, Config
+from gateway.fhir.resource import BodyLimits
+from gateway.identity.settings import IssuerSettings
+from gateway.saga.settle import SettleSettings, crash_point_of
+from gateway.upstream import settings as upstream_settings
+
+# How much longer than its own time-out the server may still be at work on a write.
+_LATE_SECONDS = 5.0
+
+
+def issuers_of(config: Config) -> tuple[IssuerSettings, ...]:
+    """The issuers in the words of the identity room."""
+    return tuple(
+        IssuerSettings(
+            issuer=each.issuer,
+            audiences=each.audiences,
+            jwks_uri=each.jwks_uri,
+            algorithms=each.algorithms,
+            token_types=each.token_types,
+            leeway=each.leeway,
+            scopes=each.scopes,
+            client_claim=each.claims.client,
+            scope_claim=each.claims.scope,
+            patient_claim=each.claims.patient,
+            allow_insecure=config.allow_insecure,
+        )
+        for each in config.issuers
+    )
+
+
+def upstream_of(config: Config) -> upstream_settings.UpstreamSettings:
+    """The FHIR server in the words of the upstream room."""
+    given = config.upstream.credentials
+    credentials: upstream_settings.Credentials = upstream_settings.NoCredentials()
+    if isinstance(given, BearerCredentials):
+        credentials = upstream_settings.BearerFile(token_file=given.token_file)
+    elif isinstance(given, BasicCredentials):
+        credentials = upstream_settings.Basic(username=given.username, password_file=given.password_file)
+    elif isinstance(given, ClientCredentials):
+        credentials = upstream_settings.ClientCredentials(
+            token_url=given.token_url,
+            client_id=given.client_id,
+            secret_file=given.client_secret_file,
+            scope=given.scope,
+        )
+    return upstream_settings.UpstreamSettings(
+        url=config.upstream.url,
+        timeout=config.upstream.timeout,
+        max_connections=config.upstream.max_connections,
+        credentials=credentials,
+    )
+
+
+def limits_of(config: Config) -> BodyLimits:
+    """How large and deep a body may be."""
+    return BodyLimits(bytes=config.limits.body, depth=config.limits.depth)
+
+
+def settle_of(config: Config) -> SettleSettings:
+    """How writes are settled."""
+    return SettleSettings(
+        live_wait=config.upstream.timeout,
+        late_apply=config.upstream.timeout + _LATE_SECONDS,
+        limits=limits_of(config),
+        crash_at=crash_point_of(os.environ),
+    )
