@@ -7,7 +7,7 @@ from gateway.policy.decision import Phase, Result
 from gateway.policy.expression import HELD, Evaluated, Language
 from gateway.policy.facts import Facts
 from gateway.policy.policy_set import CompiledExpression, CompiledPolicy
-from gateway.policy.selection import OWN, Selection
+from gateway.policy.selection import Selection
 
 LATE = Evaluated(Result.TIMEOUT, reason="the time for a decision was used up")
 
@@ -98,7 +98,8 @@ class Activation:
         return self._lets[key]
 
     def _bind(self, policy: CompiledPolicy, expression: CompiledExpression, patient: int) -> object:
-        own = bool(expression.names & OWN)
+        # In CEL params are literals of the program, so that policies with params share an activation too.
+        own = bool(expression.lets) or (expression.language is Language.FHIRPATH and "params" in expression.names)
         key = (
             expression.language,
             policy.name if own else "",

@@ -9,7 +9,7 @@ from gateway.policy.facts import ClientFacts
 from gateway.policy.policy_set import NO_CANDIDATES, Candidates, CompiledPolicy, Engines, PatientNeed, PolicySet
 
 # What `let` and `params` hold differs from policy to policy; everything else is bound once for all of them.
-OWN = frozenset({"params", "let"})
+_OWN = frozenset({"params", "let"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def _candidates(policies: list[CompiledPolicy]) -> Candidates:
 def _shared(policies: Iterable[CompiledPolicy]) -> frozenset[str]:
     read = [policy.names | policy.after.names for policy in policies]
     # The type of `resource` tells the engines which program of a rule to run.
-    return frozenset({"resource"}).union(*read) - OWN
+    return frozenset({"resource"}).union(*read) - _OWN
 
 
 def select(
