@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from enum import StrEnum
+from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 import typer
@@ -17,12 +18,17 @@ _IN_PROPERTY = {**_IN_MESSAGE, ord(":"): "%3A", ord(","): "%2C"}
 _NOT_XML = {code: "\ufffd" for code in (*range(0x20), 0xFFFE, 0xFFFF) if code not in (0x09, 0x0A, 0x0D)}
 
 
+Place = tuple[str, int, int]
+_SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
 class Output(StrEnum):
     """The formats of `-o`."""
 
     TEXT = "text"
     JSON = "json"
     JUNIT = "junit"
+    SARIF = "sarif"
     GITHUB = "github"
 
 
@@ -43,9 +49,11 @@ def show_problems(problems: Sequence[Problem], summary: str, output: Output) -> 
         say(json.dumps({"problems": [_problem_json(problem) for problem in problems], "summary": summary}, indent=2))
     elif output is Output.JUNIT:
         say(_junit("fhir-gateway check", [_problem_junit(problem) for problem in problems]))
+    elif output is Output.SARIF:
+        say(_sarif([(problem.severity.value, _place(problem), problem.message) for problem in problems]))
     elif output is Output.GITHUB:
         for problem in problems:
-            say(_github(problem.severity.value, problem.file, problem.line, problem.column, problem.message))
+            say(_github(problem.severity.value, _place(problem), problem.message))
     else:
         for problem in problems:
             say(problem.render(), color=typer.colors.RED if problem.is_error else typer.colors.YELLOW)
@@ -58,10 +66,11 @@ def show_cases(results: Sequence[CaseResult], summary: str, output: Output) -> N
         say(json.dumps({"tests": [_case_json(result) for result in results], "summary": summary}, indent=2))
     elif output is Output.JUNIT:
         say(_junit("fhir-gateway test", [_case_junit(result) for result in results]))
+    elif output is Output.SARIF:
+        say(_sarif([("error", _place(result), f"{result.name}: {result.problem}") for result in _failed(results)]))
     elif output is Output.GITHUB:
-        for result in results:
-            if result.problem is not None:
-                say(_github("error", result.file, result.line, result.column, f"{result.name}: {result.problem}"))
+        for result in _failed(results):
+            say(_github("error", _place(result), f"{result.name}: {result.problem}"))
     else:
         _show_cases_as_text(results)
         failed = any(not result.passed for result in results)
@@ -113,10 +122,39 @@ def _case_json(result: CaseResult) -> dict[str, object]:
     }
 
 
-def _github(level: str, file: str, line: int, column: int, message: str) -> str:
+def _place(found: Problem | CaseResult) -> Place:
+    return found.file, found.line, found.column
+
+
+def _failed(results: Sequence[CaseResult]) -> list[CaseResult]:
+    return [result for result in results if not result.passed]
+
+
+def _github(level: str, place: Place, message: str) -> str:
     """A workflow command, which code review shows at its line."""
-    place = f"file={file.translate(_IN_PROPERTY)},line={line},col={column}"
-    return f"::{level} {place}::{message.translate(_IN_MESSAGE)}"
+    file, line, column = place
+    return f"::{level} file={file.translate(_IN_PROPERTY)},line={line},col={column}::{message.translate(_IN_MESSAGE)}"
+
+
+def _sarif(found: Sequence[tuple[str, Place, str]]) -> str:
+    """(level, place, message) as SARIF 2.1.0 (https://docs.oasis-open.org/sarif/sarif/v2.1.0/)."""
+    results = [
+        {
+            "level": level,
+            "message": {"text": message},
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": quote(file)},
+                        "region": {"startLine": line, "startColumn": column},
+                    }
+                }
+            ],
+        }
+        for level, (file, line, column), message in found
+    ]
+    run = {"tool": {"driver": {"name": "fhir-gateway"}}, "columnKind": "unicodeCodePoints", "results": results}
+    return json.dumps({"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
 def _problem_junit(problem: Problem) -> tuple[str, str, str | None]:

@@ -60,7 +60,7 @@ def test_nothing_is_coloured_in_a_pipe(tmp_path: Path) -> None:
 def test_wrong_uses() -> None:
     assert run()[0] == 2
     assert run(str(EXAMPLES), "--fhir-version", "R3")[0] == 2
-    assert run(str(EXAMPLES), "-o", "sarif")[0] == 2
+    assert run(str(EXAMPLES), "-o", "xml")[0] == 2
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
@@ -95,13 +95,32 @@ def test_github(tmp_path: Path) -> None:
     )
 
 
+def test_sarif(tmp_path: Path) -> None:
+    file = write(tmp_path, BAD, "a b.yaml")
+    run_of = json.loads(run(file, "-o", "sarif")[1])["runs"][0]
+    assert run_of["results"] == [
+        {
+            "level": "error",
+            "message": {"text": "unknown key titel"},
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": file.replace(" ", "%20")},
+                        "region": {"startLine": 8, "startColumn": 1},
+                    }
+                }
+            ],
+        }
+    ]
+
+
 def test_junit(tmp_path: Path) -> None:
     tree = ET.fromstring(run(write(tmp_path, BAD + "<&: x\n"), "-o", "junit")[1])
     assert tree.attrib == {"name": "fhir-gateway check", "tests": "2", "failures": "2"}
     assert {case.attrib["name"] for case in tree} == {"unknown key titel", "unknown key <&"}
 
 
-@pytest.mark.parametrize("output", ["text", "json", "junit", "github"])
+@pytest.mark.parametrize("output", ["text", "json", "junit", "sarif", "github"])
 def test_every_format_ends_the_same_way(tmp_path: Path, output: str) -> None:
     assert run(write(tmp_path, GOOD), "-o", output)[0] == 0
     assert run(write(tmp_path, ODD), "-o", output)[0] == 0

@@ -92,17 +92,19 @@ def test_json(tmp_path: Path) -> None:
     }
 
 
-def test_junit_and_github(tmp_path: Path) -> None:
+def test_junit_sarif_and_github(tmp_path: Path) -> None:
     file = write(tmp_path, WRONG)
     tree = ET.fromstring(run(file, "-o", "junit")[1])
     assert tree.attrib["failures"] == "1"
     assert tree[0][0].attrib["message"] == "expected deny by r, got allow"
+    found = json.loads(run(file, "-o", "sarif")[1])["runs"][0]["results"]
+    assert [each["message"]["text"] for each in found] == ["a final result is accepted: expected deny by r, got allow"]
     assert run(file, "-o", "github")[1] == (
         f"::error file={file},line=9,col=5::a final result is accepted: expected deny by r, got allow\n"
     )
 
 
-@pytest.mark.parametrize("output", ["text", "json", "junit", "github"])
+@pytest.mark.parametrize("output", ["text", "json", "junit", "sarif", "github"])
 def test_every_format_ends_the_same_way(tmp_path: Path, output: str) -> None:
     assert run(write(tmp_path, GOOD), "-o", output)[0] == 0
     assert run(write(tmp_path, WRONG), "-o", output)[0] == 4
