@@ -22,6 +22,7 @@ from gateway.ingress.framing import MAX_HEADER_BYTES
 from gateway.ingress.responses import Reply
 
 _LINGER_SECONDS = 1.0
+_MAX_IDLE_BYTES = 65_536
 _MAX_HEAD_BYTES = MAX_HEADER_BYTES + 16_384  # the header block, and the request line
 
 
@@ -44,6 +45,13 @@ def strict_protocol(refuse: Refuse, limits: WireLimits | None = None) -> "type[S
     return type("BoundStrictHttpProtocol", (StrictHttpProtocol,), {"refuse": staticmethod(refuse), "limits": chosen})
 
 
+class _NoTrailers(list[tuple[bytes, bytes]]):
+    """Stands where header fields would go once the head is over: the first one is doubtful framing."""
+
+    def append(self, _: tuple[bytes, bytes]) -> None:
+        raise ValueError("a trailer")
+
+
 class StrictHttpProtocol(HttpToolsProtocol):
     """One client connection. Bound to `refuse` and `limits` by `strict_protocol`."""
 
@@ -60,6 +68,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
         self._in_head = False
         self._head_bytes = 0
+        self._idle_bytes = 0
         self._message_since: float | None = None
         self._refused = False
         self._watch: asyncio.TimerHandle | None = None
@@ -88,10 +97,18 @@ class StrictHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse_connection(BadFraming(Issue(code=IssueCode.STRUCTURE, text="This is not valid HTTP/1.1.")))
         else:
-            # Bytes of a head that is not complete yet pile up in the parser, out of sight.
-            if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
-                text = "The request line and header block are too large."
-                self._refuse_connection(HeadersTooLarge(Issue(code=IssueCode.TOO_LONG, text=text)))
+            self._idle_bytes += len(data)
+            self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        # Bytes of a line that is not complete yet pile up in the parser, out of sight: of a head, or between the
+        # chunks of a body (extensions, a trailer).
+        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
+            text = "The request line and header block are too large."
+            self._refuse_connection(HeadersTooLarge(Issue(code=IssueCode.TOO_LONG, text=text)))
+        elif self._message_since is not None and not self._in_head and self._idle_bytes > _MAX_IDLE_BYTES:
+            text = "Too much stands between the chunks of the body."
+            self._refuse_connection(BadFraming(Issue(code=IssueCode.TOO_LONG, text=text)))
 
     def on_message_begin(self) -> None:
         self._in_head = True
@@ -102,13 +119,21 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         super().on_headers_complete()
+        # The list so far is the scope's. uvicorn would append trailers to it, and an Authorization that came after
+        # the body would be judged like a header (RFC 9110 section 6.5.1 forbids the merge).
+        self.headers = _NoTrailers()
         # Judge what was sent, not what a URL parser made of it: an absolute-form target keeps its scheme here.
         path, _, query = self.url.partition(b"?")
         self.scope["raw_path"] = path
         self.scope["query_string"] = query
 
+    def on_body(self, body: bytes) -> None:
+        self._idle_bytes = -len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         self._message_since = None
+        self._idle_bytes = 0
         super().on_message_complete()
 
     def _is_idle(self) -> bool:

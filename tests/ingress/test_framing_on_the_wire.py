@@ -76,13 +76,21 @@ def test_a_request_line_without_end_is_cut_off_early(wire: Wire) -> None:
         assert _statuses(connection) == [431]
 
 
-def test_a_megabyte_of_chunk_extensions_is_not_kept(wire: Wire) -> None:
+@pytest.mark.parametrize("between", [b"2;a=", b"2\r\n{}\r\n0\r\nX-Trailer: "])
+def test_a_megabyte_between_chunks_is_cut_off_early(wire: Wire, between: bytes) -> None:
     with wire.connect() as connection:
-        connection.send(b"POST /fhir/Observation HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;a=")
-        connection.send(b"b" * 1_000_000 + b"\r\n{}\r\n0\r\n\r\n")
-        answer = connection.answer()
-        assert answer is not None
-        assert answer.status in {200, 400}
+        connection.send(b"POST /fhir/Observation HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + between)
+        for _ in range(20):
+            connection.send(b"b" * 10_000)
+        assert _statuses(connection) == [400]
+
+
+def test_a_large_body_is_not_taken_for_idle_bytes(wire: Wire) -> None:
+    with wire.connect() as connection:
+        connection.send(
+            b"POST /fhir/Observation HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000
+        )
+        assert _statuses(connection) == [413]
 
 
 def test_a_slow_head_is_answered_and_closed_at_the_deadline(wire: Wire) -> None:

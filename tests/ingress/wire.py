@@ -47,7 +47,7 @@ class Recorder:
             content = await body.read()
             target = head.path.decode() + ("?" + head.query.decode() if head.query else "")
             await asyncio.sleep(self.delay)
-            self.seen.append(" ".join(filter(None, (head.method, target, content.decode()))))
+            self.seen.append(" ".join(filter(None, (head.method, target, content.decode("latin-1")))))
             reply = Reply(status=200, headers=(PLAIN_JSON,), body=b"{}")
         except GatewayError as error:
             reply = error_reply(error, decision_id)
