@@ -89,7 +89,7 @@ class FhirServer:
         """Waits for `read_late`, or until a switch is changed: nobody waits for a read that a test has done with."""
         loop = asyncio.get_running_loop()
         until = loop.time() + quirks.read_late
-        while self.store.quirks is quirks and (left := until - loop.time()) > 0:
+        while self.store.quirks is quirks and (left := until - loop.time()) > 0:  # noqa: ASYNC110 # tests set it, too
             await asyncio.sleep(min(left, 0.02))
 
     def _answer(self, request: Request) -> Answer:
