@@ -104,10 +104,13 @@ class CelExpression:
             answer = value.plain_value()
         except (RuntimeError, TypeError) as problem:  # budget; text that is no Unicode; a result Python cannot hold
             return self._failed(str(problem), bound)
-        if answer is True:
-            return HELD
-        if answer is False:
-            return _FAILED
+        if answer is True or answer is False:
+            return HELD if answer else _FAILED
+        return self._value(answer)
+
+    def _value(self, answer: object) -> Evaluated:
+        if self.keeps_value and not cel_values.is_json(answer):
+            return Evaluated(Result.ERROR, reason="the result is not a JSON value")
         return Evaluated(Result.NON_BOOLEAN, answer if self.keeps_value else None, "not a boolean")
 
     def _failed(self, text: str, bound: Bound) -> Evaluated:
@@ -130,8 +133,13 @@ class CelEngine:
         """Checks the source for every resource type of the scope; all problems of all types are listed."""
         try:
             types = cel_types.load(scope.release)
+            return cel_check.check_params(scope) or self._compile(source, scope, types)
         except ValueError as problem:
             return (ExpressionProblem(message=str(problem)),)
+
+    def _compile(
+        self, source: str, scope: Scope, types: cel_types.Types
+    ) -> CelExpression | tuple[ExpressionProblem, ...]:
         drafts: dict[str, list[Draft]] = {}
         roots: dict[str, Node] = {}
         readings = []
@@ -191,7 +199,7 @@ def _programs(roots: Mapping[str, Node]) -> dict[str, cel.Expression]:
 
 
 def _declared(params: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, _kind(value)) for name, value in params.items()))
+    return tuple(sorted((name, _kind(cel_values.plain(value))) for name, value in params.items()))
 
 
 def _kind(value: object) -> str:

@@ -21,7 +21,8 @@ from gateway.policy.cel_tree import (
     walk,
 )
 from gateway.policy.cel_types import Types
-from gateway.policy.expression import NAMES, Scope
+from gateway.policy.cel_values import is_json
+from gateway.policy.expression import NAMES, ExpressionProblem, Scope
 
 _QUIET = re2.Options()
 _QUIET.log_errors = False  # the problem is listed with its position instead
@@ -65,6 +66,14 @@ def read(tree: Tree) -> Reading:
                 if node.function == "_?._" and node.args[0] == Ident(LET, node.args[0].id):
                     lets.add(str(_text(node.args[1])))
     return Reading(frozenset(names & set(NAMES)), frozenset(lets), frozenset(written))
+
+
+def check_params(scope: Scope) -> tuple[ExpressionProblem, ...]:
+    """Parameters that cannot be written as literals: YAML knows dates and other values that JSON has not."""
+    wrong = [name for name, value in scope.params.items() if not is_json(value)]
+    return tuple(
+        ExpressionProblem(message=f"parameter '{name}' is not a JSON value", hint="quote it") for name in wrong
+    )
 
 
 def check(tree: Tree, scope: Scope, types: Types) -> list[Draft]:

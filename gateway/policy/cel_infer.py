@@ -28,6 +28,7 @@ from gateway.policy.cel_tree import (
     Unsigned,
 )
 from gateway.policy.cel_types import CLIENT, REQUEST, Property, message_name
+from gateway.policy.cel_values import plain
 
 _BOOL, _INT, _TEXT, _OPTIONAL = Type("bool"), Type("int"), Type("string"), Type("optional", items=DYN)
 _ERROR: Final = Type("error")
@@ -90,7 +91,7 @@ class _Inference:
         if "let" in scope.available:
             found[LET] = Type("map", items=DYN)
         if "params" in scope.available:
-            found |= {f"params.{name}": _of_value(value) for name, value in scope.params.items()}
+            found |= {f"params.{name}": _of_value(plain(value)) for name, value in scope.params.items()}
         return found
 
     def visit(self, node: Node, names: Mapping[str, Type]) -> Type:
@@ -113,11 +114,10 @@ class _Inference:
             case ListOf():
                 return Type("list", items=_common([self.visit(item, names) for item in node.elements]))
             case StructOf():
-                for entry in node.entries:
-                    if not isinstance(entry.key, str):
-                        self.visit(entry.key, names)
+                for key in (entry.key for entry in node.entries if not isinstance(entry.key, str)):
+                    self.visit(key, names)
                 return Type("map", items=_common([self.visit(entry.value, names) for entry in node.entries]))
-            case Comprehension():
+            case _:
                 return self._macro(node, names)
 
     def _problem(self, node: Node, text: str) -> Type:
@@ -168,13 +168,15 @@ class _Inference:
             return left != right and left in _COMPARABLE and right in _COMPARABLE
         if function in ("_&&_", "_||_", "!_"):
             return any(operand.kind not in ("bool", "dyn") for operand in operands)
-        return function in ("_[_]", "_[?_]") and operands[0].kind not in ("list", "map", "dyn")
+        return function in ("_[_]", "_[?_]") and operands[0].kind not in ("list", "map", "dyn", "optional")
 
-    def _call_result(self, node: Call, operands: list[Type]) -> Type:
+    def _call_result(self, node: Call, operands: list[Type]) -> Type:  # noqa: PLR0911 (one per kind)
         match node.function:
             case "_?._":
                 found = self._select(operands[0], str(_value(node.args[1])), node)
                 return found if found.kind in ("error", "optional") else Type("optional", items=found)
+            case "_[_]" if operands[0].kind == "optional":
+                return Type("optional", items=DYN)
             case "_[_]" | "orValue" | "value":
                 return operands[0].items or DYN
             case "_[?_]":
@@ -203,16 +205,13 @@ class _Inference:
 
     def _macro(self, node: Comprehension, names: Mapping[str, Type]) -> Type:
         items = self.visit(node.iter_range, names)
-        if items == _ERROR:
-            return _ERROR
-        if items.kind not in ("list", "map", "dyn"):
-            return self._problem(
-                node.iter_range, f"expression of type '{_written(items)}' cannot be the range of a comprehension"
-            )
+        if items.kind not in ("list", "map", "dyn", "error"):
+            text = f"expression of type '{_written(items)}' cannot be the range of a comprehension"
+            return self._problem(node.iter_range, text)
         variable = {"list": items.items or DYN, "map": _TEXT}.get(items.kind, DYN)
         accu = _MACRO_RESULTS.get(node.accu_var, DYN)
         found = self.visit(node.loop_step, {**names, node.iter_var: variable, node.accu_var: accu})
-        if found == _ERROR:
+        if _ERROR in (items, found):
             return _ERROR
         if node.accu_var == "@filter":
             return Type("list", items=variable)

@@ -29,6 +29,7 @@ from gateway.policy.cel_tree import (
     Tree,
 )
 from gateway.policy.cel_types import Types
+from gateway.policy.cel_values import plain
 
 NULLABLE = frozenset({"prior", "patient", "stored"})  # null when there is none, and then like a record of nothing
 _EMPTY = ListOf()
@@ -40,7 +41,7 @@ def lenient(tree: Tree, types: Types, params: Mapping[str, object]) -> Node:
 
 
 def literal(value: object) -> Node:
-    """A JSON value as an expression. Raises TypeError for anything else."""
+    """A JSON value as an expression. Raises TypeError for anything else (`cel_check.check_params` comes first)."""
     match value:
         case None | bool() | int() | float() | str():
             return Constant(value)
@@ -63,7 +64,7 @@ def conjunction(roots: tuple[Node, ...]) -> Node:
 class _Lenient:
     def __init__(self, tree: Tree, types: Types, params: Mapping[str, object]) -> None:
         self.tree, self.types = tree, types
-        self.literals = {f"params.{name}": literal(value) for name, value in params.items()}
+        self.literals = {f"params.{name}": literal(plain(value)) for name, value in params.items()}
 
     def strict(self, node: Node) -> Node:  # noqa: PLR0911 (one per kind)
         """The node as a value: an absent single element fails."""

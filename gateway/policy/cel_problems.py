@@ -34,6 +34,7 @@ class Known:
     type: str
 
 
+TOO_DEEP: Final = "the expression is nested too deeply"
 _MESSAGE: Final = re.compile(r"^(?:INVALID_ARGUMENT: )?ERROR: <input>:(\d+):(-?\d+): (.*)$", re.MULTILINE)
 _TOKEN: Final = re.compile(r"""[A-Za-z_]\w*|"[^"\n]*"|'[^'\n]*'|[=!<>]=|&&|\|\|""")
 _SPOKEN: Final = {
@@ -81,7 +82,7 @@ def explain(text: str, known: Known) -> list[Draft]:
             drafts.append(phrase(clean, at, known))
         if "Syntax error" in clean:
             break  # what follows is an echo of the first
-    return drafts or [Draft(0, "cannot be compiled")]
+    return drafts or [Draft(0, TOO_DEEP if "recursion" in text else "cannot be compiled")]
 
 
 def merge(drafts: Mapping[str, Sequence[Draft]], source: str) -> tuple[ExpressionProblem, ...]:
@@ -117,14 +118,11 @@ def _offset(source: str, line: int, column: int) -> int:
 def _span(source: str, at: int, name: str) -> tuple[int, int]:
     """Selects and calls are reported at their `.` or `(`: move to the word that is meant."""
     if name:
+        name = re.escape(name)
         here = re.compile(rf"[.?\s]*\b({name})\b").match(source, at)
-        before = source[:at].rstrip()
-        if here:
-            at = here.start(1)
-        elif source[at : at + 1] in ("(", ".") and before.endswith(name):
-            at = len(before) - len(name)
-        elif inside := re.compile(rf"[.?]\s*({name})\b").search(source, at):
-            at = inside.start(1)
+        before = re.search(rf"\b({name})\s*$", source[:at]) if source[at : at + 1] in ("(", ".") else None
+        inside = re.compile(rf"[.?]\s*({name})\b").search(source, at)
+        at = next((found.start(1) for found in (here, before, inside) if found), at)
     while at < len(source) and source[at] in ".? \t\r\n":
         at += 1
     token = _TOKEN.match(source, at)

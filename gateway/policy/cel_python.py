@@ -15,9 +15,9 @@ from celpy import celtypes, evaluation
 
 from gateway.policy import cel_check, cel_lenient, cel_types, cel_values
 from gateway.policy.cel_infer import infer
-from gateway.policy.cel_problems import Draft, Known, merge
+from gateway.policy.cel_problems import TOO_DEEP, Draft, Known, merge
 from gateway.policy.cel_python_build import STEPS, build
-from gateway.policy.cel_python_functions import OutOfBudget, Steps
+from gateway.policy.cel_python_functions import Optional, OutOfBudget, Steps
 from gateway.policy.cel_python_names import Evaluation, Names
 from gateway.policy.cel_python_parse import CelSyntaxError, parse
 from gateway.policy.cel_reasons import BUDGET, reason
@@ -79,11 +79,11 @@ class PythonExpression:
         except OutOfBudget:
             return Evaluated(Result.OUT_OF_BUDGET, reason=BUDGET)
         except RecursionError:
-            return Evaluated(Result.OUT_OF_BUDGET, reason="the expression is nested too deeply")
+            return Evaluated(Result.OUT_OF_BUDGET, reason=TOO_DEEP)
         except evaluation.CELEvalError as problem:
             return Evaluated(Result.ERROR, reason=reason(str(problem.args[0]), self.reading.written))
-        except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError):
-            # cel-python lets these escape where an operand has no place in an operation
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError):
+            # a value that is no JSON; and cel-python lets these escape where an operand does not belong
             return Evaluated(Result.ERROR, reason="a value has the wrong type")
         return self._answer(answer)
 
@@ -91,10 +91,10 @@ class PythonExpression:
         if isinstance(answer, celtypes.BoolType):
             return HELD if answer else _FAILED
         try:
-            value = _json(answer)
+            value = _json(answer) if self.keeps_value or isinstance(answer, Optional) else None
         except TypeError:
             return Evaluated(Result.ERROR, reason="the result is not a JSON value")
-        return Evaluated(Result.NON_BOOLEAN, value if self.keeps_value else None, "not a boolean")
+        return Evaluated(Result.NON_BOOLEAN, value, "not a boolean")
 
 
 class CelPythonEngine:
@@ -106,11 +106,18 @@ class CelPythonEngine:
         """Checks the source for every resource type of the scope; all problems of all types are listed."""
         try:
             types = cel_types.load(scope.release)
-            parsed = parse(source)
+            return cel_check.check_params(scope) or self._compile(source, scope, types)
         except ValueError as problem:
             return (ExpressionProblem(message=str(problem)),)
         except CelSyntaxError as problem:
             return (ExpressionProblem(message=str(problem), offset=problem.offset),)
+        except RecursionError:
+            return (ExpressionProblem(message=TOO_DEEP),)
+
+    def _compile(
+        self, source: str, scope: Scope, types: cel_types.Types
+    ) -> PythonExpression | tuple[ExpressionProblem, ...]:
+        parsed = parse(source)
         drafts: dict[str, list[Draft]] = {}
         roots: dict[str, Node] = {}
         for name in scope.resource_types:

@@ -63,11 +63,11 @@ class _Builder:
                 parts = [
                     self.node(part) for e in node.entries if not isinstance(e.key, str) for part in (e.key, e.value)
                 ]
-                return _tree("primary", [_tree("map_lit", [_tree("mapinits", parts)] if parts else [])])
-            case Comprehension():
+                return _tree("map_of", parts)
+            case _:
                 return self._macro(node)
 
-    def _call(self, node: Call) -> Any:
+    def _call(self, node: Call) -> Any:  # noqa: PLR0911 (one per kind)
         arguments = [self.node(argument) for argument in node.args]
         if node.function == "_?_:_":
             return _tree("expr", [_call("_bool", arguments[0]), *arguments[1:]])
@@ -76,9 +76,11 @@ class _Builder:
         if node.function == "!_":
             return _tree("unary", [_tree("unary_not", []), _call("_bool", *arguments)])
         if node.function == "-_":
-            return _tree("unary", [_tree("unary_neg", []), *arguments])
+            return _call("_neg", *arguments)
         if isinstance(node.target, Ident) and node.target.name == "optional":
             return _call(f"_{node.function}", *arguments)
+        if node.function == "orValue" and node.target is not None and len(arguments) == 1:
+            return _tree("or_value", [self.node(node.target), *arguments])
         target = [] if node.target is None else [self.node(node.target)]
         return _call(node.function, *target, *arguments)
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import lark
-from celpy.evaluation import Activation, Evaluator, base_functions
+from celpy.celtypes import MapType
+from celpy.evaluation import Activation, CELEvalError, Evaluator, base_functions
 
-from gateway.policy.cel_python_functions import FUNCTIONS
+from gateway.policy.cel_python_functions import FUNCTIONS, Optional, is_key, no_overload
 
 _EVERY_FUNCTION: Final[Mapping[str, Any]] = {**base_functions, **FUNCTIONS}
 
@@ -49,6 +50,26 @@ class Evaluation(Evaluator):
         """For one item of a macro."""
         self.activation = Names({**self.outer.variables, **values})
         return self
+
+    def or_value(self, tree: "lark.Tree[Any]") -> Any:
+        """`optional.orValue(other)`: `other` is evaluated only where it is needed."""
+        value = self.visit(tree.children[0])
+        if isinstance(value, CELEvalError):
+            return value
+        if not isinstance(value, Optional):
+            return no_overload()
+        return value.content if value.present else self.visit(tree.children[1])
+
+    def map_of(self, tree: "lark.Tree[Any]") -> Any:
+        """A map literal: keys and values in turn."""
+        found = [self.visit(part) for part in tree.children]
+        for part in found:
+            if isinstance(part, CELEvalError):
+                return part
+        keys = found[::2]
+        if not all(map(is_key, keys)) or len(set(keys)) < len(keys):
+            return no_overload()
+        return MapType(dict(zip(keys, found[1::2], strict=True)))
 
     def constant(self, tree: "lark.Tree[Any]") -> Any:
         """A literal, in place."""

@@ -76,8 +76,6 @@ def parse(source: str) -> Tree:
         tree = CELParser().parse(text)
     except CELParseError as problem:
         raise CelSyntaxError("syntax error", _offset(source, problem.line or 1, problem.column or 1)) from problem
-    except lark.exceptions.LarkError as problem:
-        raise CelSyntaxError("syntax error", 0) from problem
     reader = _Reader(text, optionals)
     root = reader.node(tree)
     if reader.optionals:

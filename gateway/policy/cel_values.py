@@ -56,6 +56,19 @@ def plain(value: object) -> object:  # noqa: PLR0911 (one per kind)
             return value
 
 
+def is_json(value: object) -> bool:
+    """Whether a constant of a policy file can be written in an expression."""
+    match value:
+        case Mapping():
+            return all(isinstance(key, str) and is_json(key) and is_json(item) for key, item in value.items())
+        case list() | tuple():
+            return all(map(is_json, value))
+        case str():
+            return value.isprintable() or value.encode("utf-8", "replace") == value.encode("utf-8", "surrogatepass")
+        case _:
+            return value is None or isinstance(value, (bool, int, float))
+
+
 def _float(value: int) -> float:
     try:
         return float(value)

@@ -201,7 +201,7 @@ class _Writer:
     def __init__(self) -> None:
         self.last = 0
 
-    def write(self, node: Node, out: Any) -> None:  # noqa: C901 (one branch per kind)
+    def write(self, node: Node, out: Any) -> None:
         self.last += 1
         out.id = self.last
         match node:
@@ -226,7 +226,7 @@ class _Writer:
                     self.write(element, out.list_expr.elements.add())
             case StructOf():
                 self._struct(node, out.struct_expr)
-            case Comprehension():
+            case _:
                 self._comprehension(node, out.comprehension_expr)
 
     def _constant(self, node: Constant, out: Any) -> None:
@@ -243,7 +243,7 @@ class _Writer:
                 out.double_value = node.value
             case str():
                 out.string_value = node.value
-            case bytes():
+            case _:
                 out.bytes_value = node.value
 
     def _struct(self, node: StructOf, out: Any) -> None:

@@ -1,8 +1,11 @@
 """The CEL project's engine behind our interface: what the check says, and what evaluation may be given."""
 
+import inspect
 import json
 import re
+import sys
 import threading
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -148,7 +151,7 @@ def test_params_of_every_kind(engine: Engine) -> None:
     source = (
         "params.mixed[0] == 1 && params.nested['a'][0] == 1 && params.nothing == null && params.on && params.half < 1.0"
     )
-    assert compiled(engine, source).evaluate(engine.bind({"resource": OBSERVATION})).result is Result.PASS
+    assert compiled(engine, source).evaluate(engine.bind({"resource": OBSERVATION, "params": {}})).result is Result.PASS
 
 
 class Kind(StrEnum):
@@ -175,10 +178,10 @@ def test_values_that_are_not_plain_json_are_made_so(engine: Engine, source: str,
         assert compiled(engine, source).evaluate(bound).result is Result.PASS
 
 
-def test_a_value_of_no_json_type_fails() -> None:
-    bound = FIRST.bind({"resource": OBSERVATION, "claims": {"x": object()}})
-    outcome = compiled(FIRST, "claims.x == 1").evaluate(bound)
-    assert (outcome.result, outcome.reason) == (Result.ERROR, "a value is not JSON")
+@BOTH
+def test_a_value_of_no_json_type_fails(engine: Engine) -> None:
+    bound = engine.bind({"resource": OBSERVATION, "claims": {"x": object()}})
+    assert compiled(engine, "claims.x == 1").evaluate(bound).result is Result.ERROR
 
 
 @BOTH
@@ -253,12 +256,13 @@ def test_the_value_of_a_let(engine: Engine) -> None:
         ("resource.status", "final"),
         ("1 + 1", 2),
         ("claims.t", True),
+        ("[claims.t]", [True]),
         ("!claims.t", False),
     ]:
         assert compiled(engine, source, where).evaluate(bound).value == value
     assert compiled(engine, "claims.a").evaluate(bound).value is None, "a rule keeps no payload values"
-    untyped = compiled(engine, "dyn(claims.?a)", where).evaluate(bound)
-    assert untyped.result is Result.ERROR
+    for untyped in ("dyn(claims.?a)", "dyn(timestamp('2026-01-01T00:00:00Z'))", "[b'x']"):
+        assert compiled(engine, untyped, where).evaluate(bound).result is Result.ERROR
 
 
 @BOTH
@@ -358,6 +362,41 @@ def test_the_types_know_the_model() -> None:
     assert types.find("fhir.Observation", "_status") is not None
     assert len(types.messages) > 600
     assert cel_types.element_path("fhir.Observation_component") == "Observation.component"
+
+
+@BOTH
+def test_an_expression_that_is_nested_too_deeply_is_a_problem(engine: Engine) -> None:
+    for source in ("1 + " * 2000 + "1 == 0", "(" * 2000 + "true" + ")" * 2000):
+        assert "deep" in problems(engine, source, scope())[0].message
+
+
+@BOTH
+def test_a_deep_stack_ends_in_an_outcome(engine: Engine) -> None:
+    rule = compiled(engine, "1 + " * 25 + "1 > 0")
+    bound = engine.bind({"resource": OBSERVATION})
+
+    def at_depth(frames: int) -> Result:
+        return at_depth(frames - 1) if frames else rule.evaluate(bound).result
+
+    outcome = at_depth(sys.getrecursionlimit() - len(inspect.stack()) - 60)
+    assert outcome is (Result.PASS if engine is FIRST else Result.OUT_OF_BUDGET)
+
+
+@BOTH
+def test_a_parameter_is_a_json_value(engine: Engine) -> None:
+    for value in (date(2026, 1, 1), {1: "x"}, ["\ud800"]):
+        (problem,) = problems(engine, "params.since == 'x'", scope(params={"since": value}))
+        assert problem.message == "parameter 'since' is not a JSON value"
+    large = compiled(engine, "params.large > 1e18", scope(params={"large": 2**70}))
+    assert large.evaluate(engine.bind({"resource": OBSERVATION})).result is Result.PASS
+
+
+@BOTH
+def test_only_what_is_available_may_be_named(engine: Engine) -> None:
+    where = scope(available=frozenset({"resource"}))
+    for name in ("params.x == 'x'", "let.performer == 'x'", "claims.x == 'x'", "params == 1"):
+        (problem,) = problems(engine, name, where)
+        assert problem.message.endswith("cannot be used here")
 
 
 JSON = st.recursive(

@@ -54,6 +54,32 @@ def test_an_expression_means_the_same_on_both_engines(engine: Engine, case: dict
     assert (outcome.reason is None) == (outcome.result in (Result.PASS, Result.FAIL))
 
 
+KINDS = {"x": None, "s": "text", "n": 5, "b": True, "l": [1, 2, 3], "m": {"a": 1}, "d": 1.5, "h": 2**63 - 1, "e": ""}
+OPERANDS = [f"claims.{name}" for name in KINDS] + ["dyn(request.time)", "dyn(duration('1h'))", "dyn(b'x')", "dyn(1u)"]
+ONE = """-{0} == 1; !{0}; size({0}) == 1; int({0}) == 1; uint({0}) == 1u; double({0}) == 1.0; string({0}) == 'x';
+    bool({0}); bytes({0}) == b''; timestamp({0}) == request.time; duration({0}) == duration('1s'); {0}.getHours() == 1;
+    {0}.getMilliseconds() == 1; {0}.all(x, true); {0}.map(x, x) == []; {0}.value() == 1; optional.of({0}).hasValue();
+    optional.ofNonZeroValue({0}).hasValue(); type({0}) == int; {{{0}: 1}}.size() == 1; dyn({0}) == dyn({0});
+    {0}.?a.hasValue(); has({0}.a)"""
+TWO = """{0} + {1} == 1; {0} - {1} == 1; {0} * {1} == 1; {0} / {1} == 1; {0} % {1} == 1; {0} < {1}; {0} >= {1};
+    {0} == {1}; {0} in {1}; {0}[{1}] == 1; {0}.startsWith({1}); {0}.getHours({1}) == 1; {0} && {1}; {0} ? {1} : {1};
+    {0}.orValue({1}) == 1"""
+
+
+@pytest.mark.parametrize("form", [form.strip() for form in f"{ONE};{TWO}".split(";")])
+def test_every_operation_on_every_kind_of_value(form: str) -> None:
+    scope = Scope(resource_types=("Observation",), available=frozenset(NAMES))
+    values = TABLE["every"] | {"resource": {"resourceType": "Observation"}, "claims": KINDS}
+    bound = {name: engine.bind(values) for name, engine in ENGINES.items()}
+    for left in OPERANDS:
+        for right in OPERANDS if "{1}" in form else [""]:
+            source = form.format(left, right)
+            compiled = {name: engine.compile(source, scope) for name, engine in ENGINES.items()}
+            results = {n: c.evaluate(bound[n]).result for n, c in compiled.items() if not isinstance(c, tuple)}
+            assert len(set(results.values())) <= 1, (source, results)
+            assert results or "1u" in source or "b'x'" in source or "duration" in source or "time" in source, source
+
+
 def policy_cases() -> list[Any]:
     """(policy, expression, types, test) of every CEL expression with every test that stands in its file."""
     found = []
