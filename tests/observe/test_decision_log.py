@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.observe.decision_log import DecisionLog, LogSettings, installation_key
-from gateway.observe.log_sink import StreamSink
+from gateway.observe.log_sink import FileSink, StreamSink
 from tests.observe.records import full_record
 
 
@@ -206,3 +206,17 @@ def _until(condition: object) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_full_disk_is_told_and_the_lines_are_kept_for_the_next_attempt(tmp_path: Path) -> None:
+    full = FileSink(Path("/dev/full"))
+    full.open()
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left"):
+            full.write([b"{}\n"])
+    full.close()
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    stream = StreamSink(descriptor, None)
+    with pytest.raises(OSError, match="No space left"):
+        stream.write([b"{}\n"])
+    os.close(descriptor)
