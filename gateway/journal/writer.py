@@ -1,6 +1,7 @@
 """One thread that owns the SQLite connection and commits together whatever has queued up (group commit)."""
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
@@ -14,6 +15,7 @@ from gateway.saga.table import IllegalTransition
 
 T = TypeVar("T")
 _MOST_TOGETHER = 256
+_log = logging.getLogger(__name__)
 
 
 class Busy(JournalUnavailable):
@@ -102,10 +104,10 @@ class Writer:
         """Nobody may wait for ever: a defect in a job ends the journal, and everybody is told."""
         try:
             return self._commit(connection, batch)
-        except Exception as defect:
+        except Exception as defect:  # noqa: BLE001 (a dead thread would hang every later write without a word)
             self.broken = f"defect: {type(defect).__name__}"
-            _tell([partial(job.fail, JournalUnavailable(self.broken)) for job in batch], batch)
-            raise
+            _log.critical("the journal stops after a defect: %s", type(defect).__name__)
+            return [partial(job.fail, JournalUnavailable(self.broken)) for job in batch]
 
     def _batch(self) -> tuple[list[_Job], bool]:
         batch: list[_Job] = []

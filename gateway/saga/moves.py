@@ -21,6 +21,7 @@ from gateway.saga.undo import Undoer
 
 _log = logging.getLogger(__name__)
 _MOST_DOUBLINGS = 30
+NOT_JUDGED = "gateway/not-judged"  # stands among the failed rules when it was no rule that failed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -220,7 +221,8 @@ class Steps:
     async def _fails(self, passage: Passage, intent: Intent, reason: str) -> Transition:
         action = plan(intent)
         passage.undo = None if isinstance(action, Blocked) else action
-        fresh = replace(intent, reason=reason, attempts=0, refusals=0, next_attempt_at=self.clock())
+        failed = intent.failed or (NOT_JUDGED,)
+        fresh = replace(intent, failed=failed, reason=reason, attempts=0, refusals=0, next_attempt_at=self.clock())
         move = await self._move(passage, Event.FAILS, fresh)
         self.crash_point(CrashPoint.AFTER_COMPENSATING)
         return move

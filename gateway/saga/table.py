@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.saga.intent import State
+from gateway.saga.intent import Intent, State
 
 
 class Event(StrEnum):
@@ -29,6 +29,7 @@ class Event(StrEnum):
     UNDO_BLOCKED = "undo blocked"
     DEFECT = "defect"  # settling itself failed again and again
     RETRY_LOOK = "retry the look"  # a person
+    RETRY_JUDGE = "retry the judgement"  # a person
     RETRY_UNDO = "retry the undo"  # a person
     RESOLVED_COMMITTED = "resolved as committed"  # a person
     RESOLVED_UNDONE = "resolved as undone"  # a person
@@ -95,6 +96,7 @@ def _rows() -> Iterable[Transition]:
         (compensating, Event.UNDO_BLOCKED, stuck, before, Outward.ALARM),
         (compensating, Event.DEFECT, stuck, before, Outward.ALARM),
         (stuck, Event.RETRY_LOOK, intended, before, Outward.LOOK),
+        (stuck, Event.RETRY_JUDGE, stored, before, Outward.READ_BACK),
         (stuck, Event.RETRY_UNDO, compensating, before, Outward.UNDO),
         (stuck, Event.RESOLVED_COMMITTED, committed, before, Outward.REFUSE),
         (stuck, Event.RESOLVED_UNDONE, undone, before, Outward.REFUSE),
@@ -111,6 +113,13 @@ def step(state: State, event: Event) -> Transition:
         return TABLE[state, event]
     except KeyError:
         raise IllegalTransition(state, event) from None
+
+
+def retry_of(intent: Intent) -> Event:
+    """Where a retry of a stuck entry goes on: never behind what is already known about it."""
+    if intent.stored_version is None:
+        return Event.RETRY_LOOK
+    return Event.RETRY_UNDO if intent.failed else Event.RETRY_JUDGE
 
 
 def picture() -> str:

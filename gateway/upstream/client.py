@@ -72,14 +72,12 @@ class UpstreamClient:
         most = self._settings.max_answer_bytes
         try:
             async with building.build_streamed() as response:
-                chunks: list[bytes] = []
-                size = 0
-                while (chunk := await response.body_reader.read(most + 1 - size)) is not None:
-                    chunks.append(bytes(chunk))
-                    size += len(chunk)
-                    if size > most:
-                        raise AnswerLost("the answer is larger than the limit")
-                return UpstreamAnswer(status=response.status, headers=_headers(response.headers), body=b"".join(chunks))
+                body = await response.body_reader.read(most + 1)  # up to so many bytes, or all there are
+                if body is not None and len(body) > most:
+                    raise AnswerLost("the answer is larger than the limit")
+                return UpstreamAnswer(
+                    status=response.status, headers=_headers(response.headers), body=bytes(body or b"")
+                )
         except PyreqwestError as error:
             raise _classified(error) from None
 
@@ -119,7 +117,8 @@ class UpstreamStream:
 
     async def __aenter__(self) -> Self:
         building = await self._build(self._request, None)
-        self._exchange = building.build_streamed()
+        # Nothing is read ahead: the client gets the first piece when it comes.
+        self._exchange = building.streamed_read_buffer_limit(0).build_streamed()
         try:
             self._response = await self._exchange.__aenter__()
         except PyreqwestError as error:

@@ -59,7 +59,7 @@ class _FromFile:
             about = self._path.stat()
             seen = (about.st_mtime_ns, about.st_size, about.st_ino)
             if seen != self._seen:
-                self._value = self._text(self._path.read_text(encoding="utf-8").strip())
+                self._value = self._text(self._path.read_text(encoding="utf-8").rstrip("\r\n"))
                 self._seen = seen
         except (OSError, UnicodeDecodeError):
             raise NotSent("the upstream credentials cannot be read") from None
@@ -97,7 +97,7 @@ class _Fetched:
         if self._credentials.scope is not None:
             form["scope"] = self._credentials.scope
         try:
-            secret = self._credentials.secret_file.read_text(encoding="utf-8").strip()
+            secret = self._credentials.secret_file.read_text(encoding="utf-8").rstrip("\r\n")
             basic = _basic(self._credentials.client_id, secret)
             answer = await self._client.post(
                 self._credentials.token_url, data=form, headers={"authorization": basic, "accept": "application/json"}
@@ -106,7 +106,7 @@ class _Fetched:
         except (OSError, ValueError, httpx.HTTPError):
             body = None
         token = body.get("access_token") if isinstance(body, dict) else None
-        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
             self._not_before = time.monotonic() + _SHORTEST
             raise NotSent("no upstream token")
         seconds = body.get("expires_in") if isinstance(body, dict) else None
