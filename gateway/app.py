@@ -288,6 +288,7 @@ def _line(config: Config, ports: Ports) -> Line:
         policies=ports.policies.current,
         limits=limits,
         decision_seconds=config.limits.decision_time,
+        recording=lambda: ports.log.accepting,
         new_write_id=new_write_id,
     )
     reads = Reads(upstream=ports.upstream, bases=bases, limits=limits, forwarded=config.reads == "forward")

@@ -6,7 +6,7 @@ not be cancelled; `request.url` decodes paths and trusts Host.
 
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -44,8 +44,16 @@ class Bases:
     path: bytes
 
 
+class Record(Protocol):
+    """Takes note of a request: once when it begins, once after the last byte of its answer."""
+
+    def begins(self) -> None: ...
+
+    def __call__(self, trace: Trace, status: int, problem: GatewayError | None) -> None: ...
+
+
 class Endpoint:
-    """One request in, one answer out. `record` is called once per request, after the last byte of its answer."""
+    """One request in, one answer out, one record left behind."""
 
     def __init__(
         self,
@@ -53,7 +61,7 @@ class Endpoint:
         bases: Bases,
         *,
         new_decision_id: Callable[[], str],
-        record: Callable[[Trace, int, GatewayError | None], None],
+        record: Record,
         body_limit: int,
         body_seconds: float = 30.0,
     ) -> None:
@@ -70,6 +78,7 @@ class Endpoint:
         """One HTTP request; the lifespan and websockets are the server's business, not this application's."""
         if scope["type"] != "http":
             raise ValueError("only HTTP requests are served here")
+        self._record.begins()
         trace = Trace(decision_id=self._new_decision_id())
         body: BodyReader | None = None
         problem: GatewayError | None = None

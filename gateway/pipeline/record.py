@@ -7,7 +7,7 @@ stays inside.
 import time
 from dataclasses import dataclass
 
-from gateway.errors import GatewayError, Malformed, TooLarge, Unauthenticated
+from gateway.errors import BadFraming, GatewayError, HeadersTooLarge, RequestTimedOut, TooLarge, Unauthenticated
 from gateway.fhir.interaction import InteractionCode
 from gateway.observe.decision_log import DecisionLog
 from gateway.observe.decision_record import DecisionRecord
@@ -17,6 +17,11 @@ from gateway.policy.decision import Decision, Verdict
 from gateway.saga.intent import State
 
 _WRITES = (InteractionCode.CREATE, InteractionCode.UPDATE)
+_REJECTED: dict[type[GatewayError], str] = {
+    BadFraming: "framing",
+    HeadersTooLarge: "headers_too_large",
+    RequestTimedOut: "timeout",
+}
 
 
 def verdict_of(trace: Trace, status: int, problem: GatewayError | None) -> str:
@@ -40,8 +45,13 @@ class Recorder:
     metrics: Metrics
     log: DecisionLog
 
+    def begins(self) -> None:
+        """Called once per request, before anything else."""
+        self.metrics.entered()
+
     def __call__(self, trace: Trace, status: int, problem: GatewayError | None) -> None:
         """Called once per request, after its answer."""
+        self.metrics.left()
         total = time.perf_counter() - trace.started
         verdict = verdict_of(trace, status, problem)
         name = trace.interaction.value if trace.interaction else None
@@ -53,10 +63,10 @@ class Recorder:
             self._rules(trace.after, trace.after_seconds)
         elif problem is None:
             return  # a read that needed no decision leaves its metrics only
-        elif isinstance(problem, TooLarge):
+        if isinstance(problem, TooLarge):
             self.metrics.rejected("body_too_large")
-        elif trace.principal is None and isinstance(problem, Malformed):
-            self.metrics.rejected("framing")
+        elif isinstance(problem, BadFraming | HeadersTooLarge | RequestTimedOut):
+            self.metrics.rejected(_REJECTED[type(problem)])
         self.log.write(_record(trace, status, problem, verdict, total))
 
     def _token(self, trace: Trace, problem: GatewayError | None) -> None:

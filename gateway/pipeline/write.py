@@ -59,10 +59,13 @@ class Writer:
     policies: Callable[[], PolicySet]
     limits: BodyLimits
     decision_seconds: float
+    recording: Callable[[], bool]
     new_write_id: Callable[[], str]
 
     async def write(self, request: Request, write: Write, principal: Principal, trace: Trace) -> Answer:
         """Judge one create or update and, if allowed, see it through to its end."""
+        if not self.recording():
+            raise Unavailable(Issue(code=IssueCode.NO_STORE, text="Decisions cannot be recorded at the moment."))
         code = InteractionCode.CREATE if isinstance(write, Create) else InteractionCode.UPDATE
         conditional = isinstance(write, Create) and write.if_none_exist is not None
         granted = scope.granted(principal, code, write.type, conditional=conditional)
