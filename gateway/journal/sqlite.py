@@ -87,7 +87,7 @@ class SqliteJournal:
 
     async def list(self, states: Collection[State], limit: int) -> tuple[Intent, ...]:
         marks = ", ".join("?" * len(states))
-        query = f"{rows.SELECT} WHERE state IN ({marks}) ORDER BY started_at LIMIT ?"
+        query = f"{rows.SELECT} WHERE state IN ({marks}) ORDER BY started_at, rowid LIMIT ?"
         values = (*(state.value for state in states), limit)
         return await self._writer.do(_selecting(query, values))
 
