@@ -54,7 +54,8 @@ class UpstreamClient:
             .max_connections(self._settings.max_connections)
             .pool_timeout(timedelta(seconds=seconds))
             .pool_idle_timeout(timedelta(seconds=_IDLE_SECONDS))
-            .connect_timeout(timedelta(seconds=min(_CONNECT_SECONDS, seconds)))
+            # Well before the whole time is up, which would not tell that no connection stood.
+            .connect_timeout(timedelta(seconds=min(_CONNECT_SECONDS, seconds / 2)))
             .timeout(timedelta(seconds=seconds))
             .build()
         )

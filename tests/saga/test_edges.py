@@ -1,6 +1,7 @@
 """Answers that no honest server gives, and a journal that fails in the middle."""
 
 import asyncio
+import sys
 from dataclasses import replace
 
 import pytest
@@ -257,6 +258,12 @@ async def test_closed_entries_are_pruned_in_the_background(world: World) -> None
             break
         await asyncio.sleep(0.02)
     assert await world.journal.get("d1") is None
+
+
+async def test_a_crash_point_kills_as_kill_9_does() -> None:
+    program = "from gateway.saga.settled import kill_self; kill_self()"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    assert await process.wait() == -9
 
 
 def test_crash_points_have_names() -> None:

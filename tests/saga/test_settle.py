@@ -57,8 +57,21 @@ async def test_tags_that_the_write_added_do_not_stay(world: World) -> None:
     intent = world.intent(InteractionCode.UPDATE, body, id_="o1")
     guard = (b"if-match", b'W/"1"')
     settled = await world.settler.run(intent, request("PUT", "Observation/o1", body, guard))
-    assert settled.state in (State.UNDONE, State.STUCK)  # restored whole, or a person is told that it is not
-    assert world.statuses() == ["final"]
+    assert settled.state is State.UNDONE
+    current = world.server.store.current(("Observation", "o1"))
+    assert current is not None
+    assert "tag" not in str((current.resource or {})["meta"])
+
+
+async def test_tags_that_stick_are_told_to_a_person(world: World) -> None:
+    world.server.store.quirks = Quirks.hapi()
+    world.capability = replace(CAPABILITY, restore_headers=())
+    world.put("o1")
+    body = observation("forbidden", id_="o1").replace(b'"status"', b'"meta":{"tag":[{"code":"t"}]},"status"')
+    intent = world.intent(InteractionCode.UPDATE, body, id_="o1")
+    settled = await world.settler.run(intent, request("PUT", "Observation/o1", body, (b"if-match", b'W/"1"')))
+    assert settled.state is State.STUCK
+    assert settled.reason == "the server restored other content than the version before"
 
 
 async def test_update_as_create_is_deleted(world: World) -> None:

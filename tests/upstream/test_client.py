@@ -78,6 +78,18 @@ async def test_a_refused_connection_is_not_sent() -> None:
                 raise AssertionError("unreachable")
 
 
+async def test_a_connection_that_is_never_accepted_is_not_sent() -> None:
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for filling in (first, second):
+            filling.setblocking(False)
+            filling.connect_ex(full.getsockname())
+        async with client_of(full.getsockname()[1], timeout=0.5) as client:
+            with pytest.raises(NotSent):
+                await client.send(POST)
+
+
 async def test_an_unknown_name_is_not_sent() -> None:
     async with client_of(1) as client:
         client._base = "http://fhir.invalid/fhir/"
