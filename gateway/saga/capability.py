@@ -28,8 +28,11 @@ class Capability:
 
     `restore_headers` go with the PUT that restores a prior version (lower-case names). `numbered_versions`: the
     first version is `1` and each later one is one more; without it no creation is proven by its version.
-    `guarded_update`: If-Match on PUT is honoured, so that an outdated write cannot be applied late.
+    `guarded_update`: If-Match on PUT is honoured, so that an outdated write cannot be applied late. `known`: the
+    server was asked; until then nothing is looked for or undone, for the wrong way could harm another writer.
     """
+
+    known: bool = True
 
     software: str = ""
     guarded_delete: GuardedDelete = GuardedDelete.READ_COMPARE

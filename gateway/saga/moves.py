@@ -138,6 +138,8 @@ class Steps:
 
     async def _look(self, passage: Passage) -> Transition:
         intent, capability = passage.intent, self.capability()
+        if not capability.known:
+            return await self._move(passage, Event.NOT_FOUND_YET, self._later(intent))
         # Taken before the look: what is applied while it runs must not count as found too late.
         over = self.clock() > (intent.send_deadline or intent.started_at) + self.settings.late_apply
         finder = Finder(lookups=self.lookups, stored_ids=self.journal.stored_ids, limits=self.settings.limits)
@@ -228,9 +230,11 @@ class Steps:
         return move
 
     async def _undo(self, passage: Passage) -> Transition:
-        intent = passage.intent
+        intent, capability = passage.intent, self.capability()
+        if not capability.known:
+            return await self._move(passage, Event.UNDO_DEFERRED, self._later(intent))
         undoer = Undoer(upstream=self.upstream, lookups=self.lookups, limits=self.settings.limits)
-        action, outcome = await undoer.undo(intent, self.capability())
+        action, outcome = await undoer.undo(intent, capability)
         passage.undo = action
         self.crash_point(CrashPoint.AFTER_UNDO)
         result = "ok" if isinstance(outcome, Proven) else "error"

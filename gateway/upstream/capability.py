@@ -26,7 +26,7 @@ HAPI = Capability(
     restore_headers=((b"x-meta-snapshot-mode", b"TAG,SECURITY,PROFILE"),),
     guarded_update=True,
 )
-_OK = 200
+_OK, _SERVER_ERROR = 200, 500
 _ACCEPT = ((b"accept", b"application/fhir+json"), (b"cache-control", b"no-cache"))
 _PROBED_TYPE = "Patient"
 _LONG_AGO = 86_400.0
@@ -34,12 +34,15 @@ _RECORDING = ("HAPI", "fhir-policy-gateway sandbox")  # software that records X-
 
 
 class CapabilityProbe:
-    """Holds what is known; conservative until `refresh` reached the server. `wanted`: `find_lost_writes` (auto, …)."""
+    """Holds what is known; `Capability.known` is False until `refresh` reached the server.
+
+    `wanted` is the configuration's `find_lost_writes`.
+    """
 
     def __init__(self, upstream: Upstream, limits: BodyLimits, *, base: str = "", wanted: str = "auto") -> None:
         self._upstream, self._limits, self._wanted = upstream, limits, wanted
         self._lookups = UpstreamLookups(upstream, limits, base=base)
-        self._capability = self._chosen(CONSERVATIVE)
+        self._capability = self._chosen(replace(CONSERVATIVE, known=False))
         self.probed = False
 
     def capability(self) -> Capability:
@@ -65,15 +68,19 @@ class CapabilityProbe:
         return found
 
     async def _software(self) -> str | None:
+        """The software's name, empty when the server does not say, None while it cannot be asked."""
         try:
             answer = await self._upstream.send(UpstreamRequest(method="GET", path="metadata", headers=_ACCEPT))
-            statement = parse(answer.body, self._limits) if answer.status == _OK else {}
-        except (NotSent, AnswerLost, GatewayError):
+        except (NotSent, AnswerLost):
             return None
+        if answer.status >= _SERVER_ERROR:
+            return None
+        try:
+            statement = parse(answer.body, self._limits) if answer.status == _OK else {}
+        except GatewayError:
+            return ""
         software = statement.get("software")
         name = software.get("name") if isinstance(software, dict) else None
-        if statement.get("resourceType") != "CapabilityStatement":
-            return None
         return name if isinstance(name, str) else ""
 
     async def _searches_request_ids(self) -> bool:

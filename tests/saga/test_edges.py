@@ -14,7 +14,7 @@ from gateway.saga.ports import AnswerLost, UpstreamAnswer, UpstreamRequest
 from gateway.saga.settle import CrashPoint, crash_point_of
 from gateway.saga.table import Event, retry_of
 from gateway.sandbox.quirks import Quirks
-from tests.saga.world import CONSERVATIVE, World, observation, request
+from tests.saga.world import CAPABILITY, CONSERVATIVE, World, observation, request
 
 
 def reading(world: World, status: int, body: bytes = b"", *, after: str, etag: bytes | None = None) -> None:
@@ -258,6 +258,20 @@ async def test_closed_entries_are_pruned_in_the_background(world: World) -> None
             break
         await asyncio.sleep(0.02)
     assert await world.journal.get("d1") is None
+
+
+async def test_nothing_is_looked_for_or_undone_before_the_server_was_asked(world: World) -> None:
+    world.settings = replace(world.settings, live_wait=0.05)
+    await world.end()
+    await world.begin()
+    world.capability = replace(CONSERVATIVE, known=False)
+    assert (await world.create("forbidden")).state is State.COMPENSATING
+    losing(world)
+    assert (await world.create("forbidden", note="n")).state is State.INTENDED
+    assert not [each for each in world.upstream.requests if each.method == "DELETE" or "_source" in each.query]
+    world.capability = CAPABILITY
+    await world.recovered()
+    assert world.statuses() == []
 
 
 async def test_a_crash_point_kills_as_kill_9_does() -> None:

@@ -185,7 +185,7 @@ async def test_versions_from_before_are_left_out_by_the_servers_clock(date: str,
 
 async def test_the_sandbox_is_probed(upstream: AsgiUpstream) -> None:
     probe = CapabilityProbe(upstream, LIMITS, base=BASE)
-    assert probe.capability() == CONSERVATIVE
+    assert probe.capability() == replace(CONSERVATIVE, known=False)
     assert not probe.probed
     found = await probe.refresh()
     assert (found.guarded_delete, found.find_lost) == (GuardedDelete.VERSION_URL, FindLost.REQUEST_ID)
@@ -200,14 +200,18 @@ async def test_an_operators_choice_counts(upstream: AsgiUpstream) -> None:
     assert (await probe.refresh()).find_lost is FindLost.HISTORY
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [NotSent("x"), answer(500, b"x"), answer(200, b"<html>"), answer(200, {"resourceType": "Patient"})],
-)
-async def test_a_server_that_does_not_say_what_it_is_changes_nothing(reply: Wire) -> None:
+@pytest.mark.parametrize("reply", [NotSent("x"), AnswerLost("x"), answer(503, b"x")])
+async def test_a_server_that_cannot_be_asked_stays_unknown(reply: Wire) -> None:
+    probe = CapabilityProbe(Scripted(reply), LIMITS)
+    assert not (await probe.refresh()).known
+    assert not probe.probed
+
+
+@pytest.mark.parametrize("reply", [answer(401, b"x"), answer(200, b"<html>"), answer(200, {"resourceType": "Patient"})])
+async def test_a_server_that_does_not_say_what_it_is_is_trusted_with_nothing(reply: Wire) -> None:
     probe = CapabilityProbe(Scripted(reply), LIMITS)
     assert await probe.refresh() == CONSERVATIVE
-    assert not probe.probed
+    assert probe.probed
 
 
 async def test_unknown_software_is_trusted_with_nothing() -> None:
