@@ -27,7 +27,7 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(scope="session")
 def members(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Door:
     """HAPI holds two members and a stranger; put there directly."""
-    door = Door(tmp_path_factory.mktemp("members"), servers)
+    door = Door(tmp_path_factory.mktemp("members"), servers.hapi.base, servers.keycloak)
     for patient_id in (MEMBER, OTHER_MEMBER, STRANGER):
         body = json.dumps(patient(patient_id, member=patient_id != STRANGER))
         answer = door.ask("PUT", f"Patient/{patient_id}", content=body, upstream=True)
@@ -39,7 +39,7 @@ def members(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Door:
 def door(servers: Servers, members: Door, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A gateway that all tests share which do not kill it."""
     assert members.upstream == servers.hapi.base
-    door = Door(tmp_path_factory.mktemp("gateway"), servers)
+    door = Door(tmp_path_factory.mktemp("gateway"), servers.hapi.base, servers.keycloak)
     door.start()
     yield door
     assert door.close() == 0, door.process.last_lines()
@@ -49,6 +49,6 @@ def door(servers: Servers, members: Door, tmp_path_factory: pytest.TempPathFacto
 def own_door(servers: Servers, members: Door, tmp_path: Path) -> Iterator[Door]:
     """A gateway of the test's own, not started."""
     assert members.upstream == servers.hapi.base
-    door = Door(tmp_path, servers)
+    door = Door(tmp_path, servers.hapi.base, servers.keycloak)
     yield door
     door.close()

@@ -1,5 +1,6 @@
 """A gateway process under test, and both ways to the FHIR server: through it and directly."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import httpx
 
 from gateway.sandbox.running import Child, gateway
 from gateway.sandbox.serving import free_port
-from tests.e2e.servers import Servers
+from tests.e2e.servers import Issuer
 
 POLICIES = Path(__file__).parent / "policies"
 AUDIENCE = "http://gateway.example/fhir"
@@ -29,15 +30,16 @@ FHIR_JSON = "application/fhir+json"
 
 
 class Door:
-    """One gateway in front of HAPI. `log`, `decisions` and `journal` are what it writes."""
+    """One gateway in front of a FHIR server. `log`, `decisions` and `journal` are what it writes."""
 
-    def __init__(self, folder: Path, servers: Servers, *, policies: Path = POLICIES) -> None:
-        self.folder, self.servers = folder, servers
+    def __init__(self, folder: Path, upstream: str, issuer: Issuer, *, policies: Path = POLICIES) -> None:
+        self.folder, self.upstream, self.issuer = folder, upstream, issuer
         self.port, self.admin_port = free_port(), free_port()
         self.base = f"http://127.0.0.1:{self.port}/fhir"
         self.admin = f"http://127.0.0.1:{self.admin_port}"
-        self.upstream = servers.hapi.base
-        self.log, self.decisions = folder / "gateway.log", folder / "decisions.ndjson"
+        self.log, self.decisions, self.journal = (
+            folder / name for name in ("gateway.log", "decisions.ndjson", "journal.db")
+        )
         self._configuration = folder / "gateway.yaml"
         self._configuration.write_text(
             CONFIGURATION.format(
@@ -45,13 +47,13 @@ class Door:
                 base=self.base,
                 admin_port=self.admin_port,
                 upstream=self.upstream,
-                issuer=servers.keycloak.issuer,
+                issuer=issuer.issuer,
                 audience=AUDIENCE,
                 policies=policies,
             )
         )
         self.client = httpx.Client(trust_env=False, timeout=30)
-        self.token = servers.keycloak.token()
+        self.token = issuer.token()
         self.process = self._child()
 
     def _child(self, environment: Mapping[str, str] | None = None) -> Child:
@@ -77,7 +79,7 @@ class Door:
         token: str | None = None,
         upstream: bool = False,
     ) -> httpx.Response:
-        """One request, through the gateway with a token, or directly to HAPI."""
+        """One request, through the gateway with a token, or directly to the FHIR server."""
         # No coding: each side would compress as it likes, and bodies are compared byte for byte.
         sent = {"accept": FHIR_JSON, "accept-encoding": "identity", **(headers or {})}
         if content is not None:
@@ -94,6 +96,22 @@ class Door:
         """The same request directly and through the gateway."""
         direct = self.ask(method, path, content=content, headers=headers, upstream=True)
         return direct, self.ask(method, path, content=content, headers=headers)
+
+    def configuration(self) -> Path:
+        """Its configuration file."""
+        return self._configuration
+
+    def open_writes(self) -> int:
+        """How many writes are not settled, by /status; 1 when the gateway does not know."""
+        counts = self.client.get(f"{self.admin}/status").json()["journal"]
+        return 1 if counts is None else sum(counts.get(state, 0) for state in ("intended", "stored", "compensating"))
+
+    def settled(self, seconds: float = 20) -> None:
+        """Waits until no write is open. Raises AssertionError with the end of the log."""
+        deadline = time.monotonic() + seconds
+        while self.open_writes():
+            assert time.monotonic() < deadline, self.process.last_lines()
+            time.sleep(0.1)
 
     def seen_directly(self, text: str) -> str:
         """What the gateway showed, with the server's own base instead of the gateway's."""

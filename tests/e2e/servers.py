@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -13,7 +14,17 @@ from gateway.sandbox.running import Child
 from gateway.sandbox.serving import free_port
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+ALL = "system/*.cu system/*.rs"
 START_SECONDS = 420  # the first start of a machine fetches and builds
+
+
+class Issuer(Protocol):
+    """Who gives tokens: `issuer` is its name."""
+
+    @property
+    def issuer(self) -> str: ...
+
+    def token(self, client: str = "lab", scope: str = ALL) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +40,27 @@ class Keycloak:
 
     issuer: str
 
-    def token(self, client: str = "lab", scope: str = "system/*.cu system/*.rs") -> str:
+    def token(self, client: str = "lab", scope: str = ALL) -> str:
         """An access token for one of the realm's clients; its secret is its name and `-secret`."""
-        form = {"grant_type": "client_credentials", "client_id": client, "client_secret": f"{client}-secret"}
-        url = f"{self.issuer}/protocol/openid-connect/token"
-        answer = httpx.post(url, data={**form, "scope": scope}, trust_env=False, timeout=30)
-        token: str = answer.raise_for_status().json()["access_token"]
-        return token
+        return _token(f"{self.issuer}/protocol/openid-connect/token", client, scope)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxTokens:
+    """The sandbox's issuer, which knows the same clients."""
+
+    issuer: str
+
+    def token(self, client: str = "lab", scope: str = ALL) -> str:
+        """An access token."""
+        return _token(f"{self.issuer}/token", client, scope)
+
+
+def _token(url: str, client: str, scope: str) -> str:
+    form = {"grant_type": "client_credentials", "client_id": client, "client_secret": f"{client}-secret"}
+    answer = httpx.post(url, data={**form, "scope": scope}, trust_env=False, timeout=30)
+    token: str = answer.raise_for_status().json()["access_token"]
+    return token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

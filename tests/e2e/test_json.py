@@ -48,7 +48,7 @@ def meaning(body: bytes) -> object:
 @pytest.fixture(scope="module")
 def open_door(servers: Servers, members: Door, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A gateway whose policies permit everything: only the reading of the body is left to refuse."""
-    door = Door(tmp_path_factory.mktemp("open"), servers, policies=OPEN)
+    door = Door(tmp_path_factory.mktemp("open"), servers.hapi.base, servers.keycloak, policies=OPEN)
     door.start()
     yield door
     assert door.close() == 0, members.upstream

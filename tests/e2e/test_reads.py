@@ -131,4 +131,4 @@ def test_capabilities_need_no_token_and_speak_of_the_gateway(door: Door) -> None
 def test_smart_configuration_names_the_issuer(door: Door) -> None:
     answer = door.client.get(f"{door.base}/.well-known/smart-configuration")
     assert answer.status_code == 200
-    assert answer.json()["issuer"] == door.servers.keycloak.issuer
+    assert answer.json()["issuer"] == door.issuer.issuer

@@ -57,12 +57,12 @@ def test_a_type_that_no_policy_permits(door: Door) -> None:
 
 
 def test_a_client_that_the_policy_does_not_name(door: Door) -> None:
-    token = door.servers.keycloak.token("clinic")
+    token = door.issuer.token("clinic")
     assert door.ask("POST", "Observation", content=text(result()), token=token).status_code == 403
 
 
 def test_a_scope_is_an_upper_bound(door: Door) -> None:
-    token = door.servers.keycloak.token(scope="system/DiagnosticReport.cu")
+    token = door.issuer.token(scope="system/DiagnosticReport.cu")
     answer = door.ask("POST", "Observation", content=text(result()), token=token)
     assert answer.status_code == 403
     assert "insufficient_scope" in answer.headers["www-authenticate"]
@@ -79,7 +79,7 @@ def test_what_is_no_token(door: Door, token: str) -> None:
 
 @pytest.mark.parametrize("client", ["elsewhere", "untyped"])
 def test_a_token_for_another_audience_or_of_another_type(door: Door, client: str) -> None:
-    answer = door.ask("POST", "Observation", content=text(result()), token=door.servers.keycloak.token(client))
+    answer = door.ask("POST", "Observation", content=text(result()), token=door.issuer.token(client))
     assert answer.status_code == 401
 
 
@@ -91,7 +91,7 @@ def test_a_token_that_was_tampered_with(door: Door) -> None:
 
 
 def test_a_token_that_has_run_out(door: Door) -> None:
-    token = door.servers.keycloak.token("brief")
+    token = door.issuer.token("brief")
     deadline = time.monotonic() + 10
     while (answer := door.ask("GET", f"Patient/{MEMBER}", token=token)).status_code == 200:
         assert time.monotonic() < deadline
