@@ -107,6 +107,8 @@ class Application:
         await self._watch.look()
         self._watch.start()
         self._started = True
+        for name in settings.unsafe_of(self._config):
+            _log.warning("gateway.unsafe_setting", setting=name)
         _log.info("gateway.started", revision=ports.policies.current().revision)
 
     async def stop(self, grace: float) -> None:
@@ -164,7 +166,7 @@ class Application:
                 "guarded_delete": capability.guarded_delete.value,
                 "find_lost_writes": capability.find_lost.value,
             },
-            "unsafe_settings": self._config.unsafe_settings,
+            "unsafe_settings": settings.unsafe_of(self._config),
         }
 
 
@@ -220,7 +222,7 @@ def build(config: Config) -> Application:
 def _ports(config: Config) -> Ports:
     metrics = Metrics(shape.resource_types(config.upstream.fhir_version))
     metrics.build_info(version(_DISTRIBUTION))
-    metrics.unsafe_settings(config.unsafe_settings)
+    metrics.unsafe_settings(settings.unsafe_of(config))
     name = f"{os.uname().nodename}-{os.getpid()}"
     client = UpstreamClient(settings.upstream_of(config))
     upstream = Measured(client, metrics)
@@ -242,7 +244,9 @@ def _ports(config: Config) -> Ports:
         probe=CapabilityProbe(upstream, settings.limits_of(config), base=base, wanted=wanted),
         http=http,
         keys=JwksKeys(settings.issuers_of(config), http),
-        journal=SqliteJournal(config.journal.path, name),
+        journal=SqliteJournal(
+            config.journal.path, name, committed=lambda seconds: metrics.journal_commit("sqlite", seconds)
+        ),
     )
 
 

@@ -119,6 +119,12 @@ def _fhir_version(value: object) -> object:
     return value
 
 
+def _find_lost(value: object) -> object:
+    if value in ("assigned-id", "tag"):
+        raise ValueError("not supported yet: use auto, request-id, history or none")
+    return value
+
+
 class UpstreamServer(_Model):
     """The FHIR server behind the gateway. `timeout` is in seconds."""
 
@@ -127,7 +133,7 @@ class UpstreamServer(_Model):
     timeout: Annotated[Seconds, Field(ge=0.1, le=3600)] = 30.0
     max_connections: Annotated[Integer, Field(ge=1, le=10_000)] = 100
     credentials: Credentials = NoCredentials()
-    find_lost_writes: Literal["auto", "request-id", "history", "assigned-id", "tag", "none"] = "auto"
+    find_lost_writes: Annotated[Literal["auto", "request-id", "history", "none"], BeforeValidator(_find_lost)] = "auto"
 
 
 class ClaimNames(_Model):

@@ -68,3 +68,9 @@ def settle_of(config: Config) -> SettleSettings:
         limits=limits_of(config),
         crash_at=crash_point_of(os.environ),
     )
+
+
+def unsafe_of(config: Config) -> tuple[str, ...]:
+    """The overrides of safety in force, for log, metrics and /status (PROMISES 13)."""
+    crash = crash_point_of(os.environ)
+    return config.unsafe_settings if crash is None else (*config.unsafe_settings, f"crash at {crash.value}")

@@ -31,10 +31,10 @@ class SqliteJournal:
     its promises.
     """
 
-    def __init__(self, path: Path | str, owner: str) -> None:
+    def __init__(self, path: Path | str, owner: str, *, committed: Callable[[float], None] | None = None) -> None:
         self._path = Path(path)
         self._lock = OwnerLock(self._path, owner)
-        self._writer = Writer(lambda: _connect(self._path))
+        self._writer = Writer(lambda: _connect(self._path), committed)
 
     @property
     def owner(self) -> str:

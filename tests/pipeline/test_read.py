@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.pipeline.read import encoded
 from tests.pipeline.rig import FHIR, LAB, Rig, observation, rigged
 
 
@@ -140,3 +141,10 @@ async def test_a_page_is_held_to_patient_scopes_resource_by_resource(rig: Rig) -
     own = {"scope": "patient/Observation.s", "patient": "member"}
     assert (await rig.send("GET", path, claims=own)).status_code == 200
     assert (await rig.send("GET", path, claims=own | {"patient": "stranger"})).status_code == 403
+
+
+async def test_a_quote_in_a_search_reaches_the_server_encoded(rig: Rig) -> None:
+    """Without it the exchange could not be made as judged, and the search would end with 503."""
+    answer = await rig.send("GET", "Patient?identifier=urn:x|O'Brien")
+    assert answer.status_code == 200
+    assert encoded("name=O'Brien|x&a=%27") == "name=O%27Brien|x&a=%27"
