@@ -5,9 +5,10 @@ evaluated on plain JSON values, where `6`, `6.0` and `6 >= 0.0` compare by value
 expressions are RE2; comprehensions have a budget of iterations.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from typing import Final
 
 from cel_expr_python import cel  # type: ignore[import-untyped]
@@ -17,12 +18,12 @@ from gateway.policy import cel_check, cel_lenient, cel_types, cel_values, cel_wi
 from gateway.policy.cel_problems import Draft, Known, explain, merge
 from gateway.policy.cel_reasons import BUDGET, reason
 from gateway.policy.cel_source import LET, spell
-from gateway.policy.cel_tree import Node
+from gateway.policy.cel_tree import Node, Tree
 from gateway.policy.decision import Result
 from gateway.policy.expression import HELD, NAMES, Compiled, Evaluated, ExpressionProblem, Language, Scope
 
 _FAILED: Final = Evaluated(Result.FAIL, False)
-_MANY_PARAMS: Final = 256
+_WORD: Final = re.compile(r"\w+")
 _SCALARS: Final = {bool: "bool", int: "int", float: "double", str: "string"}
 
 
@@ -33,24 +34,41 @@ def _plain() -> cel.Env:
     return cel.NewEnv(variables=variables, extensions=[ext_optional.ExtOptional()])
 
 
-@lru_cache(maxsize=_MANY_PARAMS)
-def _typed(release: str, resource: str, available: frozenset[str], params: tuple[tuple[str, str], ...]) -> cel.Env:
-    """The environment that checks, and never evaluates."""
-    types = {
-        "resource": cel_types.message_name(resource),
-        "prior": cel_types.message_name(resource),
-        "stored": cel_types.message_name(resource),
-        "patient": cel_types.message_name("Patient"),
-        "client": cel_types.CLIENT,
-        "request": cel_types.REQUEST,
-    }
-    variables = {name: cel.Type(types[name]) for name in available if name in types}
-    open_map = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
-    variables |= {LET if name == "let" else name: open_map for name in available & {"claims", "let"}}
-    if "params" in available:
-        variables |= {f"params.{name}": _type(kind) for name, kind in params}
-    pool = cel_types.load(release).pool
-    return cel.NewEnv(descriptor_pool=pool, variables=variables, extensions=[ext_optional.ExtOptional()])
+class _Text:
+    """One text on its way to be checked: type by type, each time against no more than its words can name."""
+
+    def __init__(self, source: str, scope: Scope, types: cel_types.Types) -> None:
+        self.spelled = spell(source)
+        self.scope = scope
+        self.words = frozenset(_WORD.findall(self.spelled))
+        self.excerpts = cel_types.Excerpts(types, self.words)
+
+    def sees(self, resource: str) -> tuple[dict[str, str], cel_types.Excerpt]:
+        """The names that have a message for their type, and what is reached from there."""
+        own = cel_types.message_name(resource)
+        every = {
+            **dict.fromkeys(("resource", "prior", "stored"), own),
+            "patient": cel_types.message_name("Patient"),
+            "client": cel_types.CLIENT,
+            "request": cel_types.REQUEST,
+        }
+        messages = {name: message for name, message in every.items() if name in self.scope.available & self.words}
+        return messages, self.excerpts.of(messages.values())
+
+    def checked(self, messages: Mapping[str, str], excerpt: cel_types.Excerpt) -> Tree:
+        """The checked tree. Raises RuntimeError with the checker's messages.
+
+        The environment is not kept: it never evaluates, and holds a descriptor pool of its own.
+        """
+        scope = self.scope
+        variables = {name: cel.Type(message) for name, message in messages.items()}
+        open_map = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+        variables |= {LET if name == "let" else name: open_map for name in scope.available & {"claims", "let"}}
+        if "params" in scope.available:
+            constants = {f"params.{name}": cel_values.plain(value) for name, value in scope.params.items()}
+            variables |= {name: _type(_kind(value)) for name, value in constants.items()}
+        env = cel.NewEnv(descriptor_pool=excerpt.pool(), variables=variables, extensions=[ext_optional.ExtOptional()])
+        return cel_wire.decode(env.compile(self.spelled).serialize())
 
 
 @dataclass(slots=True)
@@ -143,13 +161,19 @@ class CelEngine:
         drafts: dict[str, list[Draft]] = {}
         roots: dict[str, Node] = {}
         readings = []
+        text = _Text(source, scope, types)
+        alike: dict[Hashable, str] = {}
         for name in scope.resource_types:
-            env = _typed(scope.release, name, scope.available, _declared(scope.params))
-            known = Known(source, scope, types, name)
+            messages, excerpt = text.sees(name)
+            first = alike.setdefault(excerpt.shape(name), name)
+            if first in roots and all(draft.is_warning for draft in drafts[first]):
+                # What the text reads is the same for both types, and so is what could be found; faults name the type.
+                drafts[name], roots[name] = drafts[first], roots[first]
+                continue
             try:
-                tree = cel_wire.decode(env.compile(spell(source)).serialize())
+                tree = text.checked(messages, excerpt)
             except (RuntimeError, TypeError) as problem:  # TypeError: text that is no Unicode
-                drafts[name] = explain(str(problem), known)
+                drafts[name] = explain(str(problem), Known(source, scope, types, name))
                 continue
             drafts[name] = cel_check.check(tree, scope, types)
             roots[name] = cel_lenient.lenient(tree, types, scope.params)
@@ -174,7 +198,12 @@ class CelEngine:
         shared = frozenset.intersection(*(frozenset(part.roots) for part in mine))
         if not shared:
             return None
-        roots = {name: cel_lenient.conjunction(tuple(part.roots[name] for part in mine)) for name in sorted(shared)}
+        joined: dict[tuple[int, ...], Node] = {}
+        roots = {}
+        for name in sorted(shared):
+            trees = tuple(part.roots[name] for part in mine)
+            key = tuple(map(id, trees))
+            roots[name] = joined.get(key) or joined.setdefault(key, cel_lenient.conjunction(trees))
         return CelExpression(
             source=" && ".join(f"({part.source})" for part in mine),
             reading=cel_check.Reading.union([part.reading for part in mine]),
@@ -188,18 +217,10 @@ class CelEngine:
 
 
 def _programs(roots: Mapping[str, Node]) -> dict[str, cel.Expression]:
-    made: dict[bytes, cel.Expression] = {}
-    programs = {}
-    for name, root in roots.items():
-        serialized = cel_wire.encode(root)
-        if serialized not in made:
-            made[serialized] = _plain().deserialize(serialized)
-        programs[name] = made[serialized]
-    return programs
-
-
-def _declared(params: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, _kind(cel_values.plain(value))) for name, value in params.items()))
+    """One program for each type, the same one where the trees say the same."""
+    texts = {key: cel_wire.encode(root) for key, root in {id(root): root for root in roots.values()}.items()}
+    made = {text: _plain().deserialize(text) for text in set(texts.values())}
+    return {name: made[texts[id(root)]] for name, root in roots.items()}
 
 
 def _kind(value: object) -> str:

@@ -139,7 +139,7 @@ def phrase(message: str, at: int, known: Known) -> Draft:
 
 def _unknown_element(found: re.Match[str], at: int, known: Known) -> Draft:
     name, message = found[1], found[2]
-    fields = known.types.messages.get(message, {})
+    fields = known.types.names(message)
     if message in (CLIENT, REQUEST):
         owner = "client" if message == CLIENT else "request"
         return Draft(at, f"unknown name '{name}' of {owner}", hint=closest(name, fields) or _list(fields), name=name)

@@ -360,7 +360,10 @@ def test_the_types_know_the_model() -> None:
     assert types.repeats("fhir.Observation", "category")
     assert not types.repeats("fhir.Observation", "no_such")
     assert types.find("fhir.Observation", "_status") is not None
-    assert len(types.messages) > 600
+    assert types.find("fhir.Observation", "_category") is None
+    assert types.find("fhir.Observation", "no_such") is None
+    assert types.names("fhir.Observation")[:2] == ("resourceType", "id")
+    assert types.names("fhir.no_such") == ()
     assert cel_types.element_path("fhir.Observation_component") == "Observation.component"
 
 
@@ -424,3 +427,41 @@ def test_any_text_compiles_or_has_problems(text: str) -> None:
         found = engine.compile(text, scope())
         if isinstance(found, tuple):
             assert all(0 <= problem.offset <= len(text) for problem in found)
+
+
+@BOTH
+def test_what_a_request_and_a_client_always_have_is_read_without_a_warning(engine: Engine) -> None:
+    always = "request.type == 'X' || request.interaction == 'create' || client.id == 'a' || client.issuer == 'b'"
+    assert compiled(engine, always).warnings == ()
+    (warning,) = compiled(engine, "request.id == 'x'").warnings
+    assert warning.message.startswith("'request.id' may be absent")
+
+
+@pytest.mark.parametrize(
+    ("source", "fine"),
+    [
+        ("has(resource.meta.source)", {"Observation", "Patient", "Questionnaire", "Condition"}),
+        ("resource.status == 'final'", {"Observation"}),
+        ("resource.item.exists(i, i.item.exists(j, j.linkId == 'x'))", {"Questionnaire"}),
+        ("resource == patient", {"Patient"}),
+        ("resource.resourceType == 'Patient'", {"Patient"}),
+        ("resource.contact.exists(c, c.gender == 'other')", {"Patient"}),
+        ("resource.contact.exists(c, c.name == 'x')", {"Questionnaire"}),
+    ],
+)
+def test_types_are_told_apart_by_what_the_text_reads(source: str, fine: set[str]) -> None:
+    every = ("Observation", "Patient", "Questionnaire", "Condition")
+    alone = {name for name in every if not isinstance(FIRST.compile(source, scope(name)), tuple)}
+    assert alone == fine
+    assert isinstance(FIRST.compile(source, scope(*every)), tuple) == (fine != set(every))
+
+
+def test_a_rule_for_every_type_is_checked_once_for_all_that_look_alike() -> None:
+    types = cel_types.load("R4")
+
+    def shapes(*words: str) -> int:
+        excerpts = cel_types.Excerpts(types, frozenset(words))
+        return len({excerpts.of([cel_types.message_name(name)]).shape(name) for name in types.model.resources})
+
+    assert shapes("resource", "meta", "versionId") == 1
+    assert 1 < shapes("resource", "meta", "source") < 10  # some types have a `source` of their own
