@@ -62,19 +62,20 @@ def accept(values: Sequence[str], formats: Sequence[str] = ()) -> None:
             raise NotAcceptable(_unacceptable("The only _format is json."))
         return
     listed = [item for value in values for item in value.split(",") if item.strip()]
-    if listed and not any(map(_takes_json, listed)):
+    if listed and not _takes_json(listed):
         raise NotAcceptable(_unacceptable("The gateway answers in application/fhir+json only."))
 
 
-def _takes_json(item: str) -> bool:
-    match = _RANGE.fullmatch(item)
-    if match is None:
-        return False
-    essence = match[1].lower()
-    quality = re.search(r";[ \t]*q=([0-9.]+)", match[2], re.IGNORECASE)
-    if quality is not None and not quality[1].strip("0."):
-        return False
-    return essence in _JSON or essence in ("*/*", "application/*")
+def _takes_json(listed: Sequence[str]) -> bool:
+    """Whether the media ranges take FHIR JSON: the most specific one that fits decides (RFC 9110 section 12.5.1)."""
+    taken: dict[str, bool] = {}
+    for match in filter(None, map(_RANGE.fullmatch, listed)):
+        quality = re.search(r";[ \t]*q=([0-9.]+)", match[2], re.IGNORECASE)
+        refused = quality is not None and not quality[1].strip("0.")
+        taken[match[1].lower()] = not refused or taken.get(match[1].lower(), False)
+    if taken.get("application/json") and FHIR_JSON not in taken:
+        return True  # http://hl7.org/fhir/R4/http.html#mime-type: the generic type asks for FHIR's
+    return next((taken[media] for media in (FHIR_JSON, "application/*", "*/*") if media in taken), False)
 
 
 def _parse(value: str) -> tuple[str, dict[str, str]]:
