@@ -1,0 +1,1 @@
+"""The tests: a folder mirrors each room of the gateway; `cases/` holds tables, `e2e/` real servers."""
