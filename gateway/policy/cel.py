@@ -146,6 +146,7 @@ class CelEngine:
     """Compiles, binds and joins CEL expressions. Thread safe: environments and programs are immutable."""
 
     language = Language.CEL
+    name = "cel-expr-python"
 
     def compile(self, source: str, scope: Scope) -> CelExpression | tuple[ExpressionProblem, ...]:
         """Checks the source for every resource type of the scope; all problems of all types are listed."""

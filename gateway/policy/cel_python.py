@@ -101,6 +101,7 @@ class CelPythonEngine:
     """Compiles, binds and joins CEL expressions. Thread safe: programs are immutable."""
 
     language = Language.CEL
+    name = "cel-python"
 
     def compile(self, source: str, scope: Scope) -> PythonExpression | tuple[ExpressionProblem, ...]:
         """Checks the source for every resource type of the scope; all problems of all types are listed."""

@@ -2,12 +2,12 @@
 
 from functools import cache
 
-from gateway.policy.cel import CelEngine
+from gateway.policy.cel_engine import cel_engine
 from gateway.policy.fhirpath import FhirPathEngine
 from gateway.policy.policy_set import Engines
 
 
 @cache
 def standard_engines() -> Engines:
-    """CEL on the CEL project's engine, FHIRPath behind its door."""
-    return Engines(cel=CelEngine(), fhirpath=FhirPathEngine())
+    """CEL on the best engine that this installation has (`engines.cel.name` says which), FHIRPath behind its door."""
+    return Engines(cel=cel_engine(), fhirpath=FhirPathEngine())

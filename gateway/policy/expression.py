@@ -97,6 +97,10 @@ class Engine(Protocol):
     @property
     def language(self) -> Language: ...
 
+    @property
+    def name(self) -> str:
+        """The library that evaluates, for logs and metrics."""
+
     def compile(self, source: str, scope: Scope) -> "Compiled | tuple[ExpressionProblem, ...]":
         """Compile, or list every problem found (at least one that is no warning)."""
 

@@ -69,6 +69,10 @@ class FhirPathEngine:
     def language(self) -> Language:
         return Language.FHIRPATH
 
+    @property
+    def name(self) -> str:
+        return "fhirpathpy"
+
     def compile(self, source: str, scope: Scope) -> Compiled | tuple[ExpressionProblem, ...]:
         """Compile, or list every problem of the text for the types in scope."""
         program = compile_program(source, model=scope.release)

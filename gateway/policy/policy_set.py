@@ -30,6 +30,11 @@ class Engines:
         """The engine of one language."""
         return self.cel if language is Language.CEL else self.fhirpath
 
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Language -> the library that evaluates it."""
+        return {language.value: self.of(language).name for language in Language}
+
 
 class PatientNeed(StrEnum):
     """What a policy asks of the Patients that the write is about (POLICY.md, `patient`)."""

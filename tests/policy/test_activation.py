@@ -61,6 +61,10 @@ class Counting:
     def language(self) -> Language:
         return self.inner.language
 
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
     def compile(self, source: str, scope: Scope) -> Compiled | tuple[ExpressionProblem, ...]:
         found = self.inner.compile(source, scope)
         return found if isinstance(found, tuple) else Counted(found, self.counts)
