@@ -225,9 +225,7 @@ class Steps:
         passage.undo = None if isinstance(action, Blocked) else action
         failed = intent.failed or (NOT_JUDGED,)
         fresh = replace(intent, failed=failed, reason=reason, attempts=0, refusals=0, next_attempt_at=self.clock())
-        move = await self._move(passage, Event.FAILS, fresh)
-        self.crash_point(CrashPoint.AFTER_COMPENSATING)
-        return move
+        return await self._move(passage, Event.FAILS, fresh)
 
     async def _undo(self, passage: Passage) -> Transition:
         intent, capability = passage.intent, self.capability()
@@ -269,6 +267,8 @@ class Steps:
         self.observer.transition(moved, event)
         if moved.state is State.STUCK:
             self.observer.stuck(moved, moved.reason or "")
+        if row.durable is Durable.BEFORE:
+            self.crash_point(CrashPoint.recorded(moved.state))
         return row
 
     def _later(self, intent: Intent) -> Intent:

@@ -31,9 +31,12 @@ class Recovery:
         in_flight: set[str],
         clock: Callable[[], float],
         settings: SettleSettings,
+        claimed: Callable[[], None],
     ) -> None:
+        """`claimed` is told of each sweep that took orphans over."""
         self._journal, self._resume, self._defective = journal, resume, defective
         self._in_flight, self._clock, self._settings = in_flight, clock, settings
+        self._claimed = claimed
         self._task: asyncio.Task[None] | None = None
         self._defects: dict[str, int] = {}
         self._pruned_at = clock()
@@ -64,7 +67,8 @@ class Recovery:
     async def sweep(self) -> int:
         """Claim orphans and give one page of due entries one round each. Returns how many got one."""
         now = self._clock()
-        await self._journal.claim_orphans(now, _PAGE)
+        if await self._journal.claim_orphans(now, _PAGE):
+            self._claimed()
         page = [each for each in await self._journal.due(now, _PAGE + len(self._in_flight)) if self._free(each)]
         page = page[:_PAGE]
         gate = asyncio.Semaphore(self._settings.concurrency)

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
@@ -71,7 +72,13 @@ class Settler:
         self._live: set[asyncio.Task[Settled]] = set()
         self._in_flight: set[str] = set()
         self._recovery = Recovery(
-            journal, self._resume, self._defective, in_flight=self._in_flight, clock=clock, settings=settings
+            journal,
+            self._resume,
+            self._defective,
+            in_flight=self._in_flight,
+            clock=clock,
+            settings=settings,
+            claimed=partial(self._steps.crash_point, CrashPoint.AFTER_CLAIM),
         )
 
     def start(self, intent: Intent, request: UpstreamRequest) -> "asyncio.Future[Settled]":
@@ -98,6 +105,7 @@ class Settler:
         )
         self._in_flight.add(intent.decision_id)
         try:
+            self._steps.crash_point(CrashPoint.BEFORE_INTENT)
             await self._journal.begin(intent)
             self._steps.crash_point(CrashPoint.AFTER_INTENT)
             return await self._settle(Passage(intent=intent, request=request, until=now + settings.live_wait))

@@ -15,13 +15,25 @@ from gateway.saga.table import Event
 
 
 class CrashPoint(StrEnum):
-    """Where a test or the demo may kill the process: each follows one durable or outward effect."""
+    """Where a test or the demo may kill the process: before the first, and after each durable or outward effect."""
 
+    BEFORE_INTENT = "before-intent"
     AFTER_INTENT = "after-intent"
     AFTER_SEND = "after-send"
+    AFTER_DOUBT = "after-doubt"
     AFTER_STORED = "after-stored"
+    AFTER_COMMITTED = "after-committed"
+    AFTER_REJECTED = "after-rejected"
     AFTER_COMPENSATING = "after-compensating"
     AFTER_UNDO = "after-undo"
+    AFTER_UNDONE = "after-undone"
+    AFTER_STUCK = "after-stuck"
+    AFTER_CLAIM = "after-claim"
+
+    @classmethod
+    def recorded(cls, state: State) -> "CrashPoint":
+        """The point right after a state was made durable."""
+        return cls.AFTER_DOUBT if state is State.INTENDED else cls(f"after-{state.value}")
 
 
 def crash_point_of(environment: Mapping[str, str]) -> CrashPoint | None:
@@ -31,8 +43,8 @@ def crash_point_of(environment: Mapping[str, str]) -> CrashPoint | None:
 
 
 def kill_self() -> None:
-    """`kill -9`: no handler runs, nothing is flushed."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    """`kill -9`: no handler runs, nothing is flushed. `FHIR_GATEWAY_CRASH_SIGNAL` (SIGTERM) is gentler."""
+    os.kill(os.getpid(), signal.Signals[os.environ.get("FHIR_GATEWAY_CRASH_SIGNAL", "SIGKILL")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,13 @@ def right(world: World, write: Write, status: str, *, sent: bool) -> list[object
 
 WRITES = [create, conditional, update, update_as_create, revive]
 
+_TO_STORED = (CrashPoint.BEFORE_INTENT, CrashPoint.AFTER_INTENT, CrashPoint.AFTER_SEND, CrashPoint.AFTER_STORED)
+# The points that a write passes on an ordinary day.
+PASSED = {
+    "final": (*_TO_STORED, CrashPoint.AFTER_COMMITTED),
+    "forbidden": (*_TO_STORED, CrashPoint.AFTER_COMPENSATING, CrashPoint.AFTER_UNDO, CrashPoint.AFTER_UNDONE),
+}
+
 
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("status", ["final", "forbidden"])
@@ -62,32 +69,39 @@ async def test_death_and_recovery(
     folder: Path, write: Write, status: str, point: CrashPoint, capability: Capability
 ) -> None:
     world = await prepared(folder, capability).begin(crash_at=point)
-    reached = status == "forbidden" or point in (
-        CrashPoint.AFTER_INTENT,
-        CrashPoint.AFTER_SEND,
-        CrashPoint.AFTER_STORED,
-    )
-    if reached:
+    if point in PASSED[status]:
         with pytest.raises(Died):
             await write(world, status)
         await world.buried()
         await world.begin()
         await world.recovered()
     else:
-        assert (await write(world, status)).state is State.COMMITTED
+        await write(world, status)
     kept = await world.journal.get("d1")
-    assert kept is not None
-    sent = point is not CrashPoint.AFTER_INTENT
+    sent = point not in (CrashPoint.BEFORE_INTENT, CrashPoint.AFTER_INTENT)
     assert world.statuses() == right(world, write, status, sent=sent)
     assert len(world.writes_sent()) == int(sent)
-    allowed = State.COMMITTED if status == "final" else State.UNDONE
-    assert kept.state is (allowed if sent else State.REJECTED)
+    if point is CrashPoint.BEFORE_INTENT:
+        assert kept is None
+    else:
+        assert kept is not None
+        ended = State.COMMITTED if status == "final" else State.UNDONE
+        assert kept.state is (ended if sent else State.REJECTED)
     assert (await world.journal.counts()).oldest_open_at is None
     await world.end()
 
 
 @pytest.mark.parametrize("first", [CrashPoint.AFTER_SEND, CrashPoint.AFTER_STORED, CrashPoint.AFTER_COMPENSATING])
-@pytest.mark.parametrize("second", [CrashPoint.AFTER_STORED, CrashPoint.AFTER_COMPENSATING, CrashPoint.AFTER_UNDO])
+@pytest.mark.parametrize(
+    "second",
+    [
+        CrashPoint.AFTER_CLAIM,
+        CrashPoint.AFTER_STORED,
+        CrashPoint.AFTER_COMPENSATING,
+        CrashPoint.AFTER_UNDO,
+        CrashPoint.AFTER_UNDONE,
+    ],
+)
 async def test_death_again_during_recovery(folder: Path, first: CrashPoint, second: CrashPoint) -> None:
     world = await prepared(folder, CAPABILITY).begin(crash_at=first)
     with pytest.raises(Died):
