@@ -1,5 +1,6 @@
 """The composition root: a Config in, a wired gateway out. Nothing is decided here."""
 
+import gc
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +108,9 @@ class Application:
         await self._watch.look()
         self._watch.start()
         self._started = True
+        # What was built until here lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         for name in settings.unsafe_of(self._config):
             _log.warning("gateway.unsafe_setting", setting=name)
         _log.info("gateway.started", revision=ports.policies.current().revision)

@@ -15,6 +15,8 @@ from gateway.yaml_positions import Path as TreePath
 
 PREFIX = "FHIR_GATEWAY_"
 # Kubernetes puts these beside every container of a namespace that has a Service called `fhir-gateway`.
+# For tests of crashes alone; `settings.unsafe_of` shows it in log, metrics and /status.
+_NO_KEYS = frozenset({"FHIR_GATEWAY_CRASH_AT"})
 _SERVICE_LINKS = re.compile(r"FHIR_GATEWAY_(?:SERVICE_(?:HOST|PORT)|PORT)(?:_[A-Z0-9_]+)?\Z")
 _INDEX = re.compile(r"[0-9]{1,4}\Z")
 
@@ -102,7 +104,7 @@ def open_source(path: Path, environ: Mapping[str, str]) -> Source:
         source.refuse((), "the configuration must be a mapping")
         raise ConfigErrors(tuple(source.problems))
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and not _SERVICE_LINKS.match(variable):
+        if variable.startswith(PREFIX) and variable not in _NO_KEYS and not _SERVICE_LINKS.match(variable):
             _override(source, variable, environ[variable])
     return source
 

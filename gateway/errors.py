@@ -5,7 +5,7 @@ Expected branches of the straight line are values (a `Decision`, an `UpstreamAns
 are for requests that cannot go on. They are raised once, translated once and logged once.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -67,10 +67,6 @@ class Issue:
     severity: Severity = Severity.ERROR
     expression: tuple[str, ...] = ()
     diagnostics: str | None = None
-
-    def within(self, prefix: str) -> "Issue":
-        """The same issue as seen from an enclosing resource, e.g. prefix `Bundle.entry[3].resource`."""
-        return replace(self, expression=tuple(f"{prefix}.{path}" for path in self.expression))
 
 
 class GatewayError(Exception):

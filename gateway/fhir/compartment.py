@@ -6,9 +6,10 @@ Patient. Every one of them counts; one that could name a Patient but does not sa
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from gateway.fhir.json import Json, JsonObject
-from gateway.fhir.model import CompartmentEntry, load
+from gateway.fhir.model import load
 from gateway.fhir.reference import UnresolvableReference, classify
 
 PATIENT = "Patient"
@@ -62,8 +63,7 @@ def patient_links(
     if type_name == PATIENT and not creating and isinstance(resource.get("id"), str):
         # Definition of the compartment: "the patient resource itself".
         places[str(resource["id"])] = "Patient.id"
-    for names in _subject_first(entry):
-        can_be_patient = _targets(type_name, names, release)
+    for names, can_be_patient in _subject_first(type_name, release):
         for at, reference in _values(resource, names, type_name):
             found = _link(reference, bases, can_be_patient=can_be_patient)
             if isinstance(found, str):
@@ -76,8 +76,12 @@ def patient_links(
     return PatientLinks(applicable=True, places=places, problems=tuple(problems))
 
 
-def _subject_first(entry: CompartmentEntry) -> list[tuple[str, ...]]:
-    return sorted(entry.paths, key=lambda names: names != entry.subject)
+@cache
+def _subject_first(type_name: str, release: str) -> tuple[tuple[tuple[str, ...], bool], ...]:
+    """The element paths of a type in the compartment, and of each whether it may name a Patient."""
+    entry = load(release).compartment[type_name]
+    ordered = sorted(entry.paths, key=lambda names: names != entry.subject)
+    return tuple((names, _targets(type_name, names, release)) for names in ordered)
 
 
 def _targets(type_name: str, names: tuple[str, ...], release: str) -> bool:

@@ -4,6 +4,7 @@ Permissions follow https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launc
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.smart_scope import ANY_TYPE, ScopeContext, SmartScope
@@ -77,17 +78,19 @@ def grant(principal: Principal, code: InteractionCode, type: str, *, conditional
     if not letters:
         return UNCONDITIONAL
     wanted = ANY_TYPE if code in _WHOLE_SYSTEM else type
-    if len(letters) > 1 and _granted(principal, "s", wanted) != UNCONDITIONAL:
+    in_context = principal.patient is not None
+    if len(letters) > 1 and _granted(principal.scopes, "s", wanted, in_context=in_context) != UNCONDITIONAL:
         return REFUSED
-    return _granted(principal, letters[0], wanted)
+    return _granted(principal.scopes, letters[0], wanted, in_context=in_context)
 
 
-def _granted(principal: Principal, letter: str, type: str) -> Grant:  # noqa: A002
-    covering = [scope for scope in principal.scopes.scopes if scope.covers(letter, type)]
+@lru_cache(maxsize=4096)
+def _granted(scopes: ScopeSet, letter: str, type: str, *, in_context: bool) -> Grant:  # noqa: A002
+    """The same scopes come again and again: one client, one kind of write. `in_context`: the token names a Patient."""
+    covering = [scope for scope in scopes.scopes if scope.covers(letter, type)]
     wide = _joined([s for s in covering if s.context is not ScopeContext.PATIENT], patient_only=False)
     # SMART: patient/ scopes speak of the patient in context; without one in the token they speak of nobody.
-    in_context = [s for s in covering if s.context is ScopeContext.PATIENT] if principal.patient is not None else []
-    narrow = _joined(in_context, patient_only=True)
+    narrow = _joined([s for s in covering if in_context and s.context is ScopeContext.PATIENT], patient_only=True)
     if wide is None:
         return narrow or REFUSED
     if not wide.filters or narrow is None:

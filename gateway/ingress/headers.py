@@ -32,6 +32,10 @@ _PLAIN_RESPONSE = frozenset(
 )
 _URL_RESPONSE = frozenset({b"location", b"content-location"})
 _NOT_IN_URLS = re.compile(r"[^!-~]|[\"<>\\^`{|}]")
+# What nearly every answer's Location is: [type]/[id] or [type]/[id]/_history/[version] straight below the base.
+_PLAIN_BELOW = re.compile(
+    r"/[A-Za-z]+/[A-Za-z0-9\-][A-Za-z0-9\-.]{0,63}(?:/_history/[A-Za-z0-9\-][A-Za-z0-9\-.]{0,63})?\Z"
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -98,7 +102,14 @@ def response_headers(headers: Headers, *, upstream_base: str, public_base: str) 
 
 
 def rewrite_url(value: str, upstream_base: str, public_base: str) -> str | None:
-    """A URL of the upstream as the client must see it, or None when it does not lie under the upstream's base.
+    """A URL of the upstream as the client must see it, or None when it does not lie under the upstream's base."""
+    if value.startswith(upstream_base) and _PLAIN_BELOW.match(value, len(upstream_base)):
+        return public_base + value[len(upstream_base) :]
+    return _rewrite_unusual(value, upstream_base, public_base)
+
+
+def _rewrite_unusual(value: str, upstream_base: str, public_base: str) -> str | None:
+    """Any form of URL.
 
     Absolute URLs and absolute paths must lie under the base; any other relative one is relative to the base
     (http://hl7.org/fhir/R4/http.html#create gives `[base]/[type]/[id]/_history/[vid]`).

@@ -10,7 +10,7 @@ and recorded like any other. Here is only what is lost after parsing, or never g
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httptools
 from uvicorn.config import Config
@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.errors import BadFraming, GatewayError, HeadersTooLarge, Issue, IssueCode, RequestTimedOut
+from gateway.ingress.coalescing import CoalescingTransport
 from gateway.ingress.framing import MAX_HEADER_BYTES
 from gateway.ingress.responses import Reply
 
@@ -74,7 +75,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", CoalescingTransport(transport, self.loop)))
         self._message_since = self.loop.time()
         self._watch = self.loop.call_later(self.limits.head_seconds, self._check_time)
 

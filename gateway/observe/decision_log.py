@@ -22,6 +22,7 @@ from gateway.observe.metrics import MULTIPROCESS_VARIABLE
 
 _KEY_BYTES = 32
 _RETRY_SECONDS = 0.5
+_REST_SECONDS = 0.02
 _BATCH = 500
 
 
@@ -70,6 +71,7 @@ class DecisionLog:
         self._changed = threading.Condition()
         self._stopping = False
         self._failing = False
+        self._resting = False
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
 
     def start(self) -> None:
@@ -92,7 +94,7 @@ class DecisionLog:
                 return
             self._queue.append(record)
             self._waiting_bytes += len(record.body)
-            if len(self._queue) == 1:
+            if len(self._queue) == 1 and not self._resting:
                 self._changed.notify_all()
 
     def stop(self) -> None:
@@ -123,6 +125,15 @@ class DecisionLog:
                         return
                 time.sleep(_RETRY_SECONDS)
             self._done(batch)
+            self._gather()
+
+    def _gather(self) -> None:
+        """Let records gather for a moment: to be woken for every one would cost the requests more than the log."""
+        with self._changed:
+            if not self._stopping and len(self._queue) < _BATCH:
+                self._resting = True
+                self._changed.wait_for(lambda: self._stopping, timeout=_REST_SECONDS)
+                self._resting = False
 
     def _take(self) -> list[DecisionRecord]:
         """The next records, which stay in the queue until they are written; empty when stopped and done."""

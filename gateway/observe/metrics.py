@@ -7,6 +7,7 @@ the sets are closed, so what is kept is bounded. No label ever holds a resource 
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,15 @@ _MOST_HELD = 10_000
 _MOST_RECENT: Literal["mostrecent"] = "mostrecent"
 
 
+@dataclass(slots=True)
+class _Held:
+    """A rule's outcome, its counter, and how often it was seen since the last fold."""
+
+    outcome: RuleOutcome
+    counter: Counter
+    count: int = 0
+
+
 class Metrics:
     """Everything that is counted. `resource_types` closes the label of that name; other types are `_other`."""
 
@@ -47,7 +57,8 @@ class Metrics:
         self._requests: dict[tuple[object, ...], tuple[Counter, Histogram, Histogram]] = {}
         self._decisions: dict[tuple[str, str, str], Counter] = {}
         self._rules: dict[tuple[object, ...], Counter] = {}
-        self._held: dict[int, tuple[RuleOutcome, Counter]] = {}
+        self._held: dict[int, _Held] = {}
+        self._flying = 0
         self._upstream: dict[tuple[str, int | str], tuple[Counter, Histogram]] = {}
         self._tokens: dict[tuple[str, str], Counter] = {}
         self._patients: dict[str, tuple[Counter, Histogram]] = {}
@@ -148,11 +159,11 @@ class Metrics:
 
     def entered(self) -> None:
         """A request began."""
-        self._in_flight.inc()
+        self._flying += 1
 
     def left(self) -> None:
         """A request ended."""
-        self._in_flight.dec()
+        self._flying -= 1
 
     def rejected(self, reason: str) -> None:
         """A request turned away before dispatch: framing, headers, timeout, body_too_large, shutting_down."""
@@ -172,11 +183,20 @@ class Metrics:
         for outcome in outcomes:
             # The compiler makes the outcome of a rule that holds once: found by identity, which costs no hashing
             # of five texts. The outcome is kept beside its child, so that its id cannot come to mean another one.
+            # Counted here in plain numbers, and into the children when somebody looks.
             found = held.get(id(outcome))
-            if found is not None and found[0] is outcome:
-                found[1].inc()
+            if found is not None and found.outcome is outcome:
+                found.count += 1
             else:
                 self._rule(outcome).inc()
+
+    def fold(self) -> None:
+        """Bring the metrics up to date with what was counted in plain numbers. Cheap; done before every scrape."""
+        self._in_flight.set(self._flying)
+        for held in list(self._held.values()):
+            count, held.count = held.count, 0
+            if count:
+                held.counter.inc(count)
 
     def _rule(self, outcome: RuleOutcome) -> Counter:
         key = (outcome.policy, outcome.rule, outcome.phase, outcome.mode, outcome.result)
@@ -185,8 +205,9 @@ class Metrics:
             bound = self._rules[key] = self._rule_results.labels(*key)
         if outcome.result is Result.PASS:
             if len(self._held) >= _MOST_HELD:
+                self.fold()
                 self._held.clear()
-            self._held[id(outcome)] = (outcome, bound)
+            self._held[id(outcome)] = _Held(outcome, bound)
         return bound
 
     def evaluation(self, phase: str, seconds: float) -> None:
@@ -286,6 +307,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text exposition of this process."""
+        self.fold()
         return generate_latest(self.registry)
 
 

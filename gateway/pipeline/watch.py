@@ -41,6 +41,7 @@ class Watch:
 
     async def look(self) -> None:
         """One round."""
+        self.metrics.fold()
         for issuer in self.issuers:
             if (read_at := self.keys.last_success(issuer)) is not None:
                 self.metrics.jwks_fetched(issuer, read_at)

@@ -1,14 +1,16 @@
 """The intent: all that is needed to settle one write, also in another process after a crash."""
 
-import base64
-import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.fhir.interaction import InteractionCode
+from gateway.randomness import randomness
 
 WRITE_ID_LENGTH = 16  # HAPI keeps the first 16 characters of X-Request-ID; a longer id would not be found again
-_RANDOM_BYTES = 10  # 80 bits, which are 16 characters of base32 without padding
+_RANDOM_BYTES = 10  # 80 bits, which are 16 characters of base32: eight pairs of ten bits each
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(70, -1, -10)
 
 
 class State(StrEnum):
@@ -71,7 +73,8 @@ class Intent:
 
 def new_write_id() -> str:
     """A fresh write id: 16 characters that HAPI accepts in X-Request-ID (other characters drop the header)."""
-    return base64.b32encode(secrets.token_bytes(_RANDOM_BYTES)).decode("ascii").lower()
+    drawn = int.from_bytes(randomness.take(_RANDOM_BYTES))
+    return "".join([_PAIRS[drawn >> shift & 1023] for shift in _SHIFTS])
 
 
 def undo_id(write_id: str) -> str:

@@ -35,7 +35,7 @@ def test_case(wire: Wire, case: dict[str, Any]) -> None:
             if answer.status >= 400:
                 assert json.loads(answer.body)["resourceType"] == "OperationOutcome"
                 assert answer.headers["content-type"].startswith("application/fhir+json")
-                assert len(answer.headers["x-decision-id"]) == 26
+                assert len(answer.headers["x-decision-id"]) == 32
         assert [answer.status for answer in answers if answer] == case["answers"]
         if case.get("closed"):
             assert connection.rest() == b""
