@@ -10,10 +10,9 @@ PYTHON ?= python3
 WORKERS ?= 2
 # Downloads and builds that outlive `make clean`.
 CACHE ?= $(HOME)/.cache/fhir-policy-gateway
-# HL7's definitions of R4 4.0.1, as HAPI ships them for its validator.
-DEFINITIONS := hapi-fhir-validation-resources-r4-8.8.0.jar
-DEFINITIONS_ARTIFACT := ca.uhn.hapi.fhir:hapi-fhir-validation-resources-r4:8.8.0
-DEFINITIONS_SHA256 := 4d46090e11ac73ff1b7ebb565e6124b55e6d26b10538f3ff69bbfd347a4c7015
+# HL7's definitions of FHIR, as HAPI ships them for its validator.
+DEFINITIONS := hapi-fhir-validation-resources
+DEFINITIONS_VERSION := 8.8.0
 # The packages that decide: every branch of them is tested.
 PURE := gateway/errors.py,gateway/fhir/*,gateway/policy/*,gateway/saga/table.py
 
@@ -67,10 +66,12 @@ bench: install ## Requests, latency, CPU and memory beside nginx and a bare prox
 model: install ## Writes the element model anew from HL7's FHIR definitions
 	@.ci/need java=openjdk-17-jre-headless mvn=maven
 	@mkdir -p '$(CACHE)/definitions'
-	@cd '$(CACHE)/definitions' && { test -f $(DEFINITIONS) || \
-		mvn -q -B dependency:copy -Dartifact=$(DEFINITIONS_ARTIFACT) -DoutputDirectory=.; }
-	@cd '$(CACHE)/definitions' && echo '$(DEFINITIONS_SHA256)  $(DEFINITIONS)' | sha256sum --check --quiet
-	$(BIN)/python -m gateway.definitions.generate '$(CACHE)/definitions/$(DEFINITIONS)'
+	@cd '$(CACHE)/definitions' && for release in r4 r4b r5; do \
+		test -f $(DEFINITIONS)-$$release-$(DEFINITIONS_VERSION).jar || mvn -q -B dependency:copy -DoutputDirectory=. \
+			-Dartifact=ca.uhn.hapi.fhir:$(DEFINITIONS)-$$release:$(DEFINITIONS_VERSION); done
+	@cd '$(CACHE)/definitions' && sha256sum --check --quiet '$(CURDIR)/gateway/definitions/jars.sha256'
+	@for release in r4 r4b r5; do $(BIN)/python -m gateway.definitions.generate --release $${release^^} \
+		'$(CACHE)/definitions/$(DEFINITIONS)-'$$release-$(DEFINITIONS_VERSION).jar; done
 
 lock: ## Writes requirements.lock anew, with the hash of every file
 	@test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet --disable-pip-version-check uv; }

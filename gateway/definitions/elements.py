@@ -4,7 +4,7 @@ import re
 
 from gateway.definitions.sources import ElementDefinition, StructureDefinition
 
-_FHIR_VERSION = {"R4": "4.0.1"}
+_FHIR_VERSION = {"R4": "4.0.1", "R4B": "4.3.0", "R5": "5.0.0"}
 _SYSTEM = "http://hl7.org/fhirpath/System."
 _PROFILE = "http://hl7.org/fhir/StructureDefinition/"
 
@@ -12,27 +12,32 @@ _PROFILE = "http://hl7.org/fhir/StructureDefinition/"
 def element_model(
     structures: list[StructureDefinition], codes: dict[str, list[str]], release: str
 ) -> dict[str, dict[str, object]]:
-    """Per section of the data file its content: `resources`, `primitives`, `paths`, `values`.
+    """Per section of the data file its content: `resources`, `primitives`, `parents`, `abstract`, `paths`, `values`.
 
+    `parents` says which type each one specialises; `abstract` has the elements that every resource has.
     Raises ValueError when a structure is of another version of FHIR than the release.
     """
-    foreign = sorted(s.name for s in structures if s.fhir_version != _FHIR_VERSION[release])
+    kept = [each for each in structures if each.derivation != "constraint" and each.kind != "logical"]
+    foreign = sorted(s.name for s in kept if s.fhir_version != _FHIR_VERSION[release])
     if foreign:
         raise ValueError(f"not of FHIR {_FHIR_VERSION[release]}: {', '.join(foreign)}")
-    kept = [structure for structure in structures if structure.derivation != "constraint"]
     primitives = {s.name for s in kept if s.kind == "primitive-type"}
     resources = sorted(s.name for s in kept if s.kind == "resource" and not s.abstract)
     paths: dict[str, object] = {}
+    abstract: dict[str, object] = {}
     bound: set[str] = set()
     for structure in sorted(kept, key=lambda s: s.name):
-        if structure.kind == "primitive-type" or (structure.abstract and structure.kind == "resource"):
+        if structure.kind == "primitive-type":
             continue
+        kind = abstract if structure.abstract and structure.kind == "resource" else paths
         for path, children in _children(structure).items():
-            paths[path] = {element.path.rsplit(".", 1)[1]: _element(element, structure.kind) for element in children}
+            kind[path] = {element.path.rsplit(".", 1)[1]: _element(element, structure.kind) for element in children}
             bound.update(filter(None, map(_required_value_set, children)))
     return {
         "resources": dict.fromkeys(resources, True),
         "primitives": dict.fromkeys(sorted(primitives), True),
+        "parents": {s.name: s.base_definition.removeprefix(_PROFILE) for s in kept if s.base_definition},
+        "abstract": abstract,
         "paths": paths,
         "values": {url: codes[url] for url in sorted(bound) if url in codes},
     }

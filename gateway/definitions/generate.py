@@ -1,11 +1,11 @@
-"""Writes the model files of `gateway/fhir/model/` from HL7's own definitions of FHIR R4 4.0.1.
+"""Writes the model files of `gateway/fhir/model/` from HL7's own definitions of FHIR R4, R4B and R5.
 
     python -m gateway.definitions.generate JAR [--release R4] [--to FOLDER]
 
-The jar is Maven's ca.uhn.hapi.fhir:hapi-fhir-validation-resources-r4 (`make model` fetches it): the files that HL7
-publishes at http://hl7.org/fhir/R4/downloads.html, and what HAPI itself validates with. Packages made for one
-server are no source: they add elements of their own, which other servers drop without a word. The output is
-deterministic: same jar, same bytes.
+The jars are Maven's ca.uhn.hapi.fhir:hapi-fhir-validation-resources-r4, -r4b and -r5 (`make model` fetches them): the
+files that HL7 publishes at http://hl7.org/fhir/R4/downloads.html, and what HAPI itself validates with. Packages made
+for one server are no source: they add elements of their own, which other servers drop without a word. The output is
+deterministic: same jar, same bytes. R4B and R5 get the element model alone, which is what FHIRPath needs of them.
 """
 
 import argparse
@@ -28,24 +28,30 @@ from gateway.definitions.sources import (
 
 MODEL_FOLDER = Path(__file__).parent.parent / "fhir" / "model"
 _PROFILES = ("profile/profiles-types.xml", "profile/profiles-resources.xml")
-_TERMINOLOGY = ("valueset/valuesets.xml", "valueset/v3-codesystems.xml")
+_CORE = "hl7.fhir.r5.core-5.0.0.tgz"
+# Per release the files with its types, and with its value sets and code systems.
+_FILES = {
+    "R4": (_PROFILES, ("valueset/valuesets.xml", "valueset/v3-codesystems.xml")),
+    "R4B": (_PROFILES, ("valueset/valuesets.xml",)),
+    "R5": ((_CORE,), (_CORE, "hl7.terminology-5.1.0.tgz")),
+}
 
 
 def generate(jar: Path, release: str, to: Path) -> list[Path]:
-    """Writes the three files of a release; returns their paths."""
+    """Writes the files of a release; returns their paths."""
+    profiles, terminology = _FILES[release]
     with Package(jar, release) as package:
-        structures = [each for file in _PROFILES for each in package.read(file, StructureDefinition)]
-        value_sets = [each for file in _TERMINOLOGY for each in package.read(file, ValueSet)]
-        code_systems = [each for file in _TERMINOLOGY for each in package.read(file, CodeSystem)]
-        parameters = package.read("sp/search-parameters.json", SearchParameter)
-        compartments = package.read("profile/profiles-resources.xml", CompartmentDefinition)
+        structures = [each for file in profiles for each in package.read(file, StructureDefinition)]
+        value_sets = [each for file in terminology for each in package.read(file, ValueSet)]
+        code_systems = [each for file in terminology for each in package.read(file, CodeSystem)]
+        elements = element_model(structures, expand(value_sets, code_systems), release)
+        sections: dict[str, Mapping[str, Mapping[str, object]]] = {"elements": elements}
+        if release == "R4":
+            parameters = package.read("sp/search-parameters.json", SearchParameter)
+            compartments = package.read("profile/profiles-resources.xml", CompartmentDefinition)
+            sections["patient-compartment"] = patient_compartment(compartments, parameters)
+            sections["search"] = search_parameters(parameters, list(elements["resources"]))
         source = package.provenance()
-    elements = element_model(structures, expand(value_sets, code_systems), release)
-    sections = {
-        "elements": elements,
-        "patient-compartment": patient_compartment(compartments, parameters),
-        "search": search_parameters(parameters, list(elements["resources"])),
-    }
     written = []
     for name, content in sections.items():
         path = to / f"{release.lower()}-{name}.json"
@@ -71,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m gateway.definitions.generate", description=__doc__)
     parser.add_argument("jar", type=Path, help="the jar of definitions")
-    parser.add_argument("--release", default="R4", choices=["R4"])
+    parser.add_argument("--release", default="R4", choices=list(_FILES))
     parser.add_argument("--to", type=Path, default=MODEL_FOLDER)
     options = parser.parse_args(arguments)
     for path in generate(options.jar, options.release, options.to):

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import tarfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -23,7 +24,7 @@ class Package:
     def __init__(self, jar: Path, release: str) -> None:
         self._jar_sha256 = hashlib.sha256(jar.read_bytes()).hexdigest()
         self._zip = ZipFile(jar)
-        self._folder = f"org/hl7/fhir/{release.lower()}/model/"
+        self._folder = f"org/hl7/fhir/{release.lower()}/{'packages' if release == 'R5' else 'model'}/"
         self._sha256: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -35,9 +36,11 @@ class Package:
         self._zip.close()
 
     def read(self, file: str, kind: type[Kind]) -> list[Kind]:
-        """The resources of one type in a Bundle file (`.xml` or `.json`), in the order of the file."""
+        """The resources of one type in a Bundle (`.xml`, `.json`) or npm package (`.tgz`), in the order of the file."""
         content = self._zip.read(self._folder + file)
         self._sha256[file] = hashlib.sha256(content).hexdigest()
+        if file.endswith(".tgz"):
+            return [kind.model_validate(each) for each in _packed(content, f"package/{kind.__name__}-")]
         if file.endswith(".json"):
             resources = [entry["resource"] for entry in json.loads(content)["entry"]]
             return [kind.model_validate(each) for each in resources if each["resourceType"] == kind.__name__]
@@ -58,3 +61,14 @@ class Package:
         [name] = [name for name in self._zip.namelist() if name.endswith("/pom.properties")]
         lines = self._zip.read(name).decode("utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def _packed(content: bytes, prefix: str) -> list[object]:
+    """The JSON files of an npm package of FHIR definitions whose names begin so, by name."""
+    found: dict[str, object] = {}
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for member in archive:  # one pass: to go back in a compressed archive means to begin again
+            file = archive.extractfile(member) if member.name.startswith(prefix) else None
+            if file is not None:
+                found[member.name] = json.load(file)
+    return [found[name] for name in sorted(found)]

@@ -71,7 +71,8 @@ class StructureDefinition(Definition):
     abstract: bool
     fhir_version: str = ""
     derivation: str | None = None
-    snapshot: Snapshot
+    base_definition: str | None = None
+    snapshot: Snapshot = Snapshot(element=())  # left out of some published examples of profiles
 
 
 class SearchParameter(Definition):
