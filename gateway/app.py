@@ -127,6 +127,7 @@ class Application:
         await ports.client.close()
         await ports.journal.close()
         ports.log.stop()
+        ports.metrics.fold()
 
     async def reload(self) -> None:
         """Load the policies again; a bad set changes nothing but the metric, the log and /status."""

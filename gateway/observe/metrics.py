@@ -21,6 +21,7 @@ from gateway.observe.buckets import (
     UNDO_SECONDS,
     UPSTREAM_SECONDS,
 )
+from gateway.observe.tally import Tallies
 from gateway.policy.decision import Result, RuleOutcome
 
 # A second series for every counter and histogram that says when it was made: nothing here asks for it.
@@ -54,15 +55,10 @@ class Metrics:
         self._define_rooms()
         self._define_saga()
         self._define_state()
-        self._requests: dict[tuple[object, ...], tuple[Counter, Histogram, Histogram]] = {}
-        self._decisions: dict[tuple[str, str, str], Counter] = {}
+        self._tallies = Tallies()
         self._rules: dict[tuple[object, ...], Counter] = {}
         self._held: dict[int, _Held] = {}
         self._flying = 0
-        self._upstream: dict[tuple[str, int | str], tuple[Counter, Histogram]] = {}
-        self._tokens: dict[tuple[str, str], Counter] = {}
-        self._patients: dict[str, tuple[Counter, Histogram]] = {}
-        self._evaluations: dict[str, Histogram] = {}
         self._in_force: str | None = None
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -146,16 +142,14 @@ class Metrics:
         """One answered request. `decision`: allow, warn, deny, undo, error or none."""
         name = interaction or "none"
         label = self._type(type_)
-        bound = self._requests.get((name, label, code, decision))
-        if bound is None:
-            bound = self._requests[name, label, code, decision] = (
-                self._http.labels(name, label, str(code)),
-                self._http_seconds.labels(name, decision),
-                self._overhead.labels(name),
-            )
-        bound[0].inc()
-        bound[1].observe(seconds)
-        bound[2].observe(seconds - upstream_seconds if seconds > upstream_seconds else 0.0)
+        key = ("http", name, label, code, decision)
+        tally = self._tallies.find(key) or self._tallies.bind(
+            key,
+            self._http.labels(name, label, str(code)),
+            self._http_seconds.labels(name, decision),
+            self._overhead.labels(name),
+        )
+        tally.add(seconds, seconds - upstream_seconds if seconds > upstream_seconds else 0.0)
 
     def entered(self) -> None:
         """A request began."""
@@ -171,11 +165,12 @@ class Metrics:
 
     def decision(self, interaction: str, type_: str | None, decision: str) -> None:
         """One decision on a write: allow, warn, deny, undo or error."""
-        key = (interaction, self._type(type_), decision)
-        bound = self._decisions.get(key)
-        if bound is None:
-            bound = self._decisions[key] = self._decided.labels(*key)
-        bound.inc()
+        key = ("decision", interaction, type_, decision)
+        tally = self._tallies.find(key)
+        if tally is None:
+            key = ("decision", interaction, self._type(type_), decision)
+            tally = self._tallies.find(key) or self._tallies.bind(key, self._decided.labels(*key[1:]))
+        tally.add()
 
     def rules(self, outcomes: Iterable[RuleOutcome]) -> None:
         """The outcome of every rule of one decision."""
@@ -193,6 +188,7 @@ class Metrics:
     def fold(self) -> None:
         """Bring the metrics up to date with what was counted in plain numbers. Cheap; done before every scrape."""
         self._in_flight.set(self._flying)
+        self._tallies.fold()
         for held in list(self._held.values()):
             count, held.count = held.count, 0
             if count:
@@ -212,17 +208,15 @@ class Metrics:
 
     def evaluation(self, phase: str, seconds: float) -> None:
         """The time of all rules of one decision."""
-        bound = self._evaluations.get(phase)
-        if bound is None:
-            bound = self._evaluations[phase] = self._rule_seconds.labels(phase)
-        bound.observe(seconds)
+        key = ("evaluation", phase)
+        tally = self._tallies.find(key) or self._tallies.bind(key, None, self._rule_seconds.labels(phase))
+        tally.add(seconds)
 
     def token(self, issuer: str, result: str) -> None:
         """One token. `issuer` is a configured one or `_other`; `result`: ok, expired, bad_signature, …"""
-        bound = self._tokens.get((issuer, result))
-        if bound is None:
-            bound = self._tokens[issuer, result] = self._verified.labels(issuer, result)
-        bound.inc()
+        key = ("token", issuer, result)
+        tally = self._tallies.find(key) or self._tallies.bind(key, self._verified.labels(issuer, result))
+        tally.add()
 
     def jwks_fetched(self, issuer: str, timestamp: float) -> None:
         """The keys of a configured issuer were read, at a Unix time."""
@@ -230,23 +224,24 @@ class Metrics:
 
     def patient_fetch(self, result: str, seconds: float) -> None:
         """One Patient needed by a decision: ok, not_found, error or cached."""
-        bound = self._patients.get(result)
-        if bound is None:
-            bound = self._patients[result] = (self._fetched.labels(result), self._fetch_seconds.labels(result))
-        bound[0].inc()
-        bound[1].observe(seconds)
+        key = ("patient", result)
+        if result == "cached":
+            # Nothing was waited for: a time of zero would only blur the others.
+            (self._tallies.find(key) or self._tallies.bind(key, self._fetched.labels(result))).add()
+            return
+        tally = self._tallies.find(key) or self._tallies.bind(
+            key, self._fetched.labels(result), self._fetch_seconds.labels(result)
+        )
+        tally.add(seconds)
 
     def upstream(self, method: str, code: int | str, seconds: float) -> None:
         """One exchange with the FHIR server. `code` is its status, or `not_sent`, `lost`, `timeout`."""
-        bound = self._upstream.get((method, code))
-        if bound is None:
+        key = ("upstream", method, code)
+        tally = self._tallies.find(key)
+        if tally is None:
             label = method if method in _METHODS else OTHER
-            bound = self._upstream[method, code] = (
-                self._sent.labels(label, str(code)),
-                self._sent_seconds.labels(label),
-            )
-        bound[0].inc()
-        bound[1].observe(seconds)
+            tally = self._tallies.bind(key, self._sent.labels(label, str(code)), self._sent_seconds.labels(label))
+        tally.add(seconds)
 
     def undo(self, action: str, result: str, seconds: float) -> None:
         """One attempt to undo: delete or restore; ok, gone, conflict or error. `seconds` since the write."""

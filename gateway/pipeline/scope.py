@@ -25,6 +25,8 @@ class Concerned:
     @classmethod
     def of(cls, *links: PatientLinks) -> "Concerned":
         """By the references of one or several resources."""
+        if len(links) == 1:
+            return cls(ids=links[0].ids, surely=not links[0].problems)
         ids = tuple(dict.fromkeys(patient_id for each in links for patient_id in each.ids))
         return cls(ids=ids, surely=not any(each.problems for each in links))
 

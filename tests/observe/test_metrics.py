@@ -123,6 +123,7 @@ metrics.request("create", "Observation", 201, 0.02, "allow")
 metrics.policy_set("one", {"enforce": 1}, 1.0)
 metrics.policy_set("two", {"enforce": 2}, 2.0)
 metrics.entered()
+metrics.fold()
 """
 
 
