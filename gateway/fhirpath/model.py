@@ -1,30 +1,39 @@
-"""What the FHIR model says about element names and types, from the tables that fhirpathpy carries.
+"""What the FHIR model says about element names and types, from HL7's definitions of each release.
 
-A type is named as in FHIR (`HumanName`, `code`), a backbone element by its path (`Observation.component`).
+A type is named as in FHIR (`HumanName`, `code`), a backbone element by its path (`Observation.component`). A release
+is read when it is first asked for; a process that judges R4 alone never reads another.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
+from gateway.fhir.model.files import ElementRow, ElementsFile, text
 from gateway.fhirpath.temporal import Temporal
 from gateway.fhirpath.values import Element, Item, Quantity, is_number, plain
 
-RELEASES: Final = {"R4": "r4", "R4B": "r4", "R5": "r5"}
-_TABLES: Final = ("path2Type", "choiceTypePaths", "pathsDefinedElsewhere", "type2Parent")
+RELEASES: Final = ("R4", "R4B", "R5")
+_CHOICE: Final = "[x]"
 _SYSTEM_TYPES: Final = frozenset(
     {"Any", "Boolean", "String", "Integer", "Long", "Decimal", "Date", "DateTime", "Time", "Quantity"}
 )
+# The definitions name these System types; each says in an extension which FHIR type it stands for
+# (http://hl7.org/fhir/extensions/StructureDefinition-structuredefinition-fhir-type.html).
+_FHIR_TYPES: Final = {"System.Id": "id", "System.Uri": "uri", "System.String": "string"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """An element of a type: `key` in JSON by `type`; several for a choice element (`value` of Observation)."""
+    """An element of a type: `key` in JSON by `type`; several for a choice element (`value` of Observation).
+
+    `many`: it may repeat. `required`: it is there at least once. `binding`: the URL of its required value set.
+    """
 
     keys: tuple[tuple[str, str], ...]
+    many: bool = False
+    required: bool = False
+    binding: str | None = None
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -33,16 +42,17 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The element tables of one release. `members` is filled as types are asked for."""
+    """The elements of one release. `members` is filled as types are asked for."""
 
-    path_types: Mapping[str, str]
-    choices: Mapping[str, tuple[str, ...]]
-    elsewhere: Mapping[str, str]
+    release: str
+    rows: Mapping[str, Mapping[str, ElementRow]]
     parents: Mapping[str, str]
-    backbones: frozenset[str]
+    resources: frozenset[str]
+    primitives: frozenset[str]
     types: frozenset[str]
+    values: Mapping[str, tuple[str, ...]]
     _members: dict[tuple[str, str], Member] = field(default_factory=dict)
-    _found_choices: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    _choices: dict[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
 
     def member(self, type_name: str, name: str) -> Member | None:
         """The element `name` of a type, or None when the type has no such element."""
@@ -56,55 +66,52 @@ class Model:
     def _find(self, type_name: str, name: str) -> Member | None:
         owner: str | None = type_name
         while owner:
-            path = f"{owner}.{name}"
-            path = self.elsewhere.get(path, path)
-            if path in self.choices:
-                return Member(
-                    keys=tuple((name + suffix, self.path_types[path + suffix]) for suffix in self.choices[path])
-                )
-            if path in self.path_types and not self._is_choice_key(owner, name):
-                return Member(keys=((name, self.path_types[path]),))
-            if path in self.backbones:
-                return Member(keys=((name, path),))
+            rows = self.rows.get(owner, {})
+            if name in rows and not name.endswith(_CHOICE):
+                return _member(((name, self._type(owner, name, rows[name])),), rows[name])
+            choice = rows.get(f"{name}{_CHOICE}")
+            if choice is not None:
+                return _member(tuple((f"{name}{_capital(each)}", each) for each in choice.types), choice)
             owner = self.parent(owner)
         return None
 
+    def _type(self, owner: str, name: str, row: ElementRow) -> str:
+        if row.content is not None:
+            return row.content
+        path = f"{owner}.{name}"
+        return path if path in self.rows else _FHIR_TYPES.get(row.types[0], row.types[0])
+
     def choice_of(self, type_name: str, key: str) -> tuple[str, str] | None:
         """For `valueQuantity`: (`value`, `Quantity`), when the type has that choice."""
-        found = self._found_choices.get((type_name, key))
+        found = self._choices.get(type_name)
         if found is None:
-            found = self._find_choice(type_name, key)
-            if found is not None:
-                self._found_choices[(type_name, key)] = found
-        return found
-
-    def _find_choice(self, type_name: str, key: str) -> tuple[str, str] | None:
-        for owner in self._line(type_name):
-            for end in range(len(key) - 1, 0, -1):
-                path = f"{owner}.{key[:end]}"
-                if key[end].isupper() and key[end:] in self.choices.get(path, ()):
-                    return key[:end], self.path_types[path + key[end:]]
-        return None
-
-    def _is_choice_key(self, owner: str, name: str) -> bool:
-        return self.choice_of(owner, name) is not None
+            found = {
+                f"{name.removesuffix(_CHOICE)}{_capital(each)}": (name.removesuffix(_CHOICE), each)
+                for owner in self._line(type_name)
+                for name, row in self.rows.get(owner, {}).items()
+                if name.endswith(_CHOICE)
+                for each in row.types
+            }
+            if type_name in self.types:
+                self._choices[type_name] = found
+        return found.get(key)
 
     def names(self, type_name: str) -> frozenset[str]:
         """Every element name of a type, inherited ones included: for hints."""
-        found: set[str] = set()
-        for owner in self._line(type_name):
-            prefix = f"{owner}."
-            for table in (self.path_types, self.choices, self.backbones, self.elsewhere):
-                found.update(
-                    path[len(prefix) :] for path in table if path.startswith(prefix) and "." not in path[len(prefix) :]
-                )
-        return frozenset(name for name in found if self.choice_of(type_name, name) is None)
+        return frozenset(
+            name.removesuffix(_CHOICE) for owner in self._line(type_name) for name in self.rows.get(owner, ())
+        )
+
+    def codes(self, type_name: str, name: str) -> frozenset[str] | None:
+        """The codes that the required binding of an element allows; None without one, or where it cannot be listed."""
+        found = self.member(type_name, name)
+        listed = self.values.get(found.binding) if found is not None and found.binding is not None else None
+        return None if listed is None else frozenset(listed)
 
     def parent(self, type_name: str) -> str | None:
         """The type that this one specialises."""
-        if type_name in self.backbones:
-            return "BackboneElement"
-        return self.parents.get(type_name)
+        found = self.parents.get(type_name)
+        return "BackboneElement" if found is None and "." in type_name and type_name in self.rows else found
 
     def _line(self, type_name: str) -> tuple[str, ...]:
         line = [type_name]
@@ -148,24 +155,25 @@ class Model:
         return "System", "Quantity" if isinstance(value, Quantity) else "Object"
 
 
+def _member(keys: tuple[tuple[str, str], ...], row: ElementRow) -> Member:
+    return Member(keys=keys, many=row.max != "1", required=row.min > 0, binding=row.binding)
+
+
+def _capital(type_name: str) -> str:
+    return type_name[0].upper() + type_name[1:]
+
+
 @cache
 def load(release: str) -> Model:
-    """The tables of `R4`, `R4B` or `R5`. Raises KeyError for another release."""
-    # The files, and not `fhirpathpy.models`, which would read four releases into every process.
-    folder = files("fhirpathpy").joinpath("models", RELEASES[release])
-    tables = {name: json.loads(folder.joinpath(f"{name}.json").read_text(encoding="utf-8")) for name in _TABLES}
-    path_types: dict[str, str] = tables["path2Type"]
-    choices = {path: tuple(suffixes) for path, suffixes in tables["choiceTypePaths"].items()}
-    parents: dict[str, str] = tables["type2Parent"]
-    backbones = {
-        path.rpartition(".")[0] for table in (path_types, choices, tables["pathsDefinedElsewhere"]) for path in table
-    }
-    backbones = {path for path in backbones if "." in path and path not in path_types}
+    """The elements of `R4`, `R4B` or `R5`. Raises FileNotFoundError for another release."""
+    content = ElementsFile.model_validate_json(text(release, "elements"))
+    rows = {**content.paths, **content.abstract}
     return Model(
-        path_types=path_types,
-        choices=choices,
-        elsewhere=tables["pathsDefinedElsewhere"],
-        parents=parents,
-        backbones=frozenset(backbones),
-        types=frozenset(parents) | frozenset(parents.values()) | backbones,
+        release=release,
+        rows=rows,
+        parents=content.parents,
+        resources=frozenset(content.resources),
+        primitives=frozenset(content.primitives),
+        types=frozenset((*content.parents, *content.parents.values(), *rows)),
+        values=content.values,
     )

@@ -1,7 +1,7 @@
-"""Reads the official suite and judges one case of it."""
+"""Reads the official suites and judges one case of them."""
 
+import functools
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,68 +13,82 @@ from gateway.fhirpath.engine import Outcome, Program
 from gateway.fhirpath.temporal import Temporal
 from gateway.fhirpath.typecheck import check
 from gateway.fhirpath.values import Item, Quantity, plain
-from tests.fhirpath import fetch_suite
+from tests.fhirpath import fetch_suite, fhir_xml
 
 NOW = "2026-11-23T12:00:00.000Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One `test` element. `outputs` are (type, text); `invalid` is syntax, semantic, execution or None."""
+    """One `test` element. `outputs` are (type, text); `invalid` is syntax, semantic, execution or None.
 
+    `resource` is None without an input file, and for the one input that is no FHIR (`mode` is then `cda`).
+    """
+
+    release: str
     name: str
     expression: str
     resource: JsonObject | None
     invalid: str | None
+    mode: str | None
     predicate: bool
     ordered: bool
     outputs: tuple[tuple[str | None, str], ...]
 
 
-def cases() -> Iterator[Case]:
-    """Every case, in the suite's order; names that occur twice get a number."""
-    folder = fetch_suite.ensure()
-    examples = {
-        name: json.loads((folder / path.rpartition("/")[2]).read_text(encoding="utf-8"))
-        for name, path in fetch_suite.EXAMPLES.items()
-    }
+def cases(release: str) -> Iterator[Case]:
+    """Every case of a release (`R4`), in the suite's order; names that occur twice get a number."""
+    root = ET.parse(fetch_suite.ensure() / release.lower() / "tests.xml").getroot()
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
     seen: dict[str, int] = {}
-    root = ET.parse(folder / fetch_suite.SUITE.rpartition("/")[2]).getroot()
     for test in root.iter("test"):
         expression = test.find("expression")
         assert expression is not None
         name = test.get("name", "unnamed")
         seen[name] = seen.get(name, 0) + 1
-        example = test.get("inputfile", "").rpartition(".")[0]
+        example = test.get("inputfile", "")
         yield Case(
+            release=release,
             name=name if seen[name] == 1 else f"{name}#{seen[name]}",
             expression=expression.text or "",
-            resource=examples[example] if example else None,
+            resource=resource(release, example) if example and test.get("mode") != "cda" else None,
             invalid=expression.get("invalid"),
+            mode=test.get("mode") or expression.get("mode"),
             predicate=test.get("predicate") == "true",
             ordered=test.get("ordered") != "false",
             outputs=tuple((output.get("type"), output.text or "") for output in test.findall("output")),
         )
 
 
+@functools.cache
+def resource(release: str, name: str) -> JsonObject:
+    """An input of the suite as JSON, whatever it is written in."""
+    text = (fetch_suite.ensure() / release.lower() / "inputs" / name).read_bytes()
+    if name.endswith(".xml"):
+        return fhir_xml.read(text, release)
+    found: JsonObject = json.loads(text)
+    return found
+
+
 def fault(case: Case) -> str | None:
     """None when the engine does as the case says, else what it does instead."""
-    program = engine.compile(case.expression)
+    program = engine.compile(case.expression, model=case.release)
     if not isinstance(program, Program):
-        is_right = case.invalid is not None and not re.search("not evaluated correctly", program[0].message)
+        is_right = case.invalid is not None and "not evaluated correctly" not in program[0].message
         return None if is_right else f"refused: {program[0].message}"
     outcome = program.evaluate(case.resource, now=NOW)
     if case.invalid is None:
         return f"failed: {outcome.reason}" if outcome.failure is not None else _difference(case, outcome)
     if case.invalid != "syntax" and outcome.failure is not None:
         return None
-    if case.invalid == "semantic" and check(program.tree, program.model, {"resource": _type(case)}):
+    if case.invalid == "semantic" and check(program.tree, program.model, _roots(case), release=case.release):
         return None
     return f"not refused, evaluated to {len(outcome.values)} values"
 
 
-def _type(case: Case) -> str:
-    return str(case.resource.get("resourceType")) if case.resource is not None else "Resource"
+def _roots(case: Case) -> dict[str, str]:
+    return {"resource": str(case.resource.get("resourceType")) if case.resource is not None else "Resource"}
 
 
 def _difference(case: Case, outcome: Outcome) -> str | None:

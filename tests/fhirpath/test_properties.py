@@ -82,7 +82,7 @@ def test_more_budget_never_turns_a_value_into_a_failure(text: str, some: int, mo
 
 def test_the_official_suite_changes_none_of_its_examples() -> None:
     seen = 0
-    for case in cases():
+    for case in cases("R4"):
         compiled = engine.compile(case.expression)
         if isinstance(compiled, Program):
             before = copy.deepcopy(case.resource)

@@ -26,11 +26,13 @@ class ElementRow(Row):
 
 
 class ElementsFile(BaseModel):
-    """`r4-elements.json`."""
+    """`r4-elements.json`. `parents`: the type that each one specialises; `abstract`: what every resource has."""
 
     source: dict[str, object]
     resources: dict[str, bool]
     primitives: dict[str, bool]
+    parents: dict[str, str]
+    abstract: dict[str, dict[str, ElementRow]]
     paths: dict[str, dict[str, ElementRow]]
     values: dict[str, tuple[str, ...]]
 

@@ -1,0 +1,27 @@
+"""The cases of the official suites that the engine does not answer as they say: one short file, each with a reason."""
+
+import functools
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+KNOWN = Path(__file__).parents[1] / "cases" / "fhirpath-known-failures.yaml"
+
+
+@functools.cache
+def groups() -> dict[str, dict[str, object]]:
+    """The groups of the file by name."""
+    found: dict[str, dict[str, object]] = YAML(typ="safe").load(KNOWN.read_text(encoding="utf-8"))
+    return found
+
+
+def listed(release: str, *, met: str | None = None) -> dict[str, str]:
+    """Case name to group, for a release; `met` picks the groups that are met so."""
+    found: dict[str, str] = {}
+    for group, content in groups().items():
+        names, releases = content["cases"], content.get("releases", ["R4", "R4B", "R5"])
+        assert isinstance(names, list)
+        assert isinstance(releases, list)
+        if release in releases and met in (None, content["met"]):
+            found.update(dict.fromkeys(names, group))
+    return found
