@@ -16,7 +16,7 @@ from gateway.yaml_positions import Path as TreePath
 PREFIX = "FHIR_GATEWAY_"
 # Kubernetes puts these beside every container of a namespace that has a Service called `fhir-gateway`.
 # For tests of crashes alone; `settings.unsafe_of` shows it in log, metrics and /status.
-_NO_KEYS = frozenset({"FHIR_GATEWAY_CRASH_AT"})
+_NO_KEYS = frozenset({"FHIR_GATEWAY_CRASH_AT", "FHIR_GATEWAY_CRASH_SIGNAL"})
 _SERVICE_LINKS = re.compile(r"FHIR_GATEWAY_(?:SERVICE_(?:HOST|PORT)|PORT)(?:_[A-Z0-9_]+)?\Z")
 _INDEX = re.compile(r"[0-9]{1,4}\Z")
 
