@@ -29,6 +29,13 @@ def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
         time.sleep(0.05)
 
 
+def answered(admin: int) -> float:
+    """How many requests the workers answered, as the admin port adds them up."""
+    text = httpx.get(f"http://127.0.0.1:{admin}/metrics", trust_env=False).text
+    lines = [line for line in text.splitlines() if line.startswith("fhir_gateway_http_requests_total{")]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
 @contextlib.contextmanager
 def small(start_seconds: float = 0.0) -> Iterator[tuple["subprocess.Popen[str]", int, int]]:
     script = Path(__file__).with_name("small_application.py")
@@ -189,15 +196,8 @@ def test_several_workers_one_port(folder: Path, keys: str) -> None:
             assert answer.json()["resourceType"] == "OperationOutcome"
         workers = httpx.get(f"http://127.0.0.1:{admin}/status", trust_env=False).json()["workers"]
         assert [worker["ready"] for worker in workers] == [True, True]
-        counted = httpx.get(f"http://127.0.0.1:{admin}/metrics", trust_env=False).text
-        assert (
-            sum(
-                float(line.split()[-1])
-                for line in counted.splitlines()
-                if line.startswith("fhir_gateway_http_requests_total{")
-            )
-            == 20
-        )
+        # Each worker writes what it counted into the shared folder once a second.
+        until(lambda: answered(admin) == 20)
         os.kill(workers[0]["process"], signal.SIGKILL)
         until(lambda: status(admin, "/readyz") == 503)
         assert status(clients, "/fhir/Patient/1") == 401
