@@ -1,6 +1,7 @@
 """What expressions see during one decision: values bound once, lets evaluated once and only when a rule reads them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from gateway.policy.decision import Phase, Result
@@ -15,21 +16,26 @@ LATE = Evaluated(Result.TIMEOUT, reason="the time for a decision was used up")
 _HAS_VALUE = (Result.PASS, Result.FAIL, Result.NON_BOOLEAN)
 
 
-def values_of(facts: Facts, phase: Phase) -> Mapping[str, object]:
-    """NAMES -> value, but for `patient`, `params` and `let`. `stored` is there in phase `after` only."""
-    written, client = facts.request, facts.client
-    request = {"interaction": written.interaction.value, "type": written.type, "time": written.time}
-    if written.id is not None:
-        # Absent, not null, before a create: so that `has(request.id)` says what it seems to say.
-        request["id"] = written.id
-    values: dict[str, object] = {
-        "resource": facts.resource,
-        "prior": facts.prior,
-        "claims": dict(facts.claims),
-        "client": {"id": client.id, "issuer": client.issuer, "scopes": list(client.scopes)},
-        "request": request,
-    }
-    if phase is Phase.AFTER:
+def values_of(facts: Facts, phase: Phase, names: AbstractSet[str]) -> dict[str, object]:
+    """NAMES -> value for the names asked for, but for `patient`, `params` and `let`; `stored` in phase `after` only."""
+    values: dict[str, object] = {}
+    if "resource" in names:
+        values["resource"] = facts.resource
+    if "prior" in names:
+        values["prior"] = facts.prior
+    if "claims" in names:
+        values["claims"] = facts.claims if type(facts.claims) is dict else dict(facts.claims)
+    if "client" in names:
+        client = facts.client
+        values["client"] = {"id": client.id, "issuer": client.issuer, "scopes": list(client.scopes)}
+    if "request" in names:
+        written = facts.request
+        request = {"interaction": written.interaction.value, "type": written.type, "time": written.time}
+        if written.id is not None:
+            # Absent, not null, before a create: so that `has(request.id)` says what it seems to say.
+            request["id"] = written.id
+        values["request"] = request
+    if "stored" in names and phase is Phase.AFTER:
         values["stored"] = facts.stored
     return values
 
@@ -56,8 +62,7 @@ class Activation:
 
     def __init__(self, selection: Selection, facts: Facts, phase: Phase, is_late: Callable[[], bool]) -> None:
         self._selection = selection
-        values = values_of(facts, phase)
-        self._values = {name: value for name, value in values.items() if name in selection.shared}
+        self._values = values_of(facts, phase, selection.shared)
         self._bound: dict[tuple[Language, str, tuple[str, ...], int], object] = {}
         self._lets: dict[tuple[str, str, int], Evaluated] = {}
         self.patients = facts.patients.resources
@@ -114,5 +119,5 @@ class Activation:
             if own:
                 values["params"] = policy.params
                 values["let"] = {name: self._let(policy, name, patient).value for name in expression.lets}
-            self._bound[key] = self._selection.engine(expression.language).bind(values)
+            self._bound[key] = self._selection.engine(expression.language).bind(values, self._selection.reads)
         return self._bound[key]

@@ -20,7 +20,17 @@ from gateway.policy.cel_reasons import BUDGET, reason
 from gateway.policy.cel_source import LET, spell
 from gateway.policy.cel_tree import Node, Tree
 from gateway.policy.decision import Result
-from gateway.policy.expression import HELD, NAMES, Compiled, Evaluated, ExpressionProblem, Language, Scope
+from gateway.policy.expression import (
+    HELD,
+    NAMES,
+    WHOLE,
+    Compiled,
+    Evaluated,
+    ExpressionProblem,
+    Language,
+    Reads,
+    Scope,
+)
 
 _FAILED: Final = Evaluated(Result.FAIL, False)
 _WORD: Final = re.compile(r"\w+")
@@ -73,7 +83,7 @@ class _Text:
 
 @dataclass(slots=True)
 class Bound:
-    """One decision's activation, for one thread. `type` picks the program; `values` are kept for a second binding."""
+    """One decision's activation, for one thread. `type` picks the program; `values` are kept to be bound again."""
 
     activation: cel.Activation
     type: str
@@ -82,7 +92,7 @@ class Bound:
 
     def convert(self) -> None:
         """Binds again with every value converted; rare, so that payloads are not walked for every decision."""
-        self.activation = _plain().Activation(cel_values.deep(self.values))
+        self.activation = _plain().Activation({name: cel_values.plain(value) for name, value in self.values.items()})
         self.converted = True
 
 
@@ -107,6 +117,11 @@ class CelExpression:
         """Which `let.x` is read."""
         return self.reading.lets
 
+    @property
+    def elements(self) -> frozenset[tuple[str, str]]:
+        """What is read of each name."""
+        return self.reading.elements
+
     def evaluate(self, bound: object) -> Evaluated:
         """Never raises for what a payload holds. Raises TypeError when `bound` is not this engine's."""
         if not isinstance(bound, Bound):
@@ -116,15 +131,15 @@ class CelExpression:
             return Evaluated(Result.ERROR, reason="the rule is not made for this resource type")
         try:
             value = program.eval(bound.activation)
-            # An error is a value too, and `.value()` would give its text: its type is looked at first, always.
-            if value.type() == cel.Type.ERROR:
-                return self._failed(str(value.value()), bound)
             answer = value.plain_value()
+            if answer is True:
+                return HELD
+            # An error is a value too, its text: nothing but true is believed before the type was looked at.
+            if value.type() == cel.Type.ERROR:
+                return self._failed(str(answer), bound)
         except (RuntimeError, TypeError) as problem:  # budget; text that is no Unicode; a result Python cannot hold
             return self._failed(str(problem), bound)
-        if answer is True or answer is False:
-            return HELD if answer else _FAILED
-        return self._value(answer)
+        return _FAILED if answer is False else self._value(answer)
 
     def _value(self, answer: object) -> Evaluated:
         if self.keeps_value and not cel_values.is_json(answer):
@@ -212,9 +227,13 @@ class CelEngine:
             programs=_programs(roots),
         )
 
-    def bind(self, values: Mapping[str, object]) -> Bound:
-        """Names -> JSON values. The type of `resource` (else `prior`, else `stored`) picks the programs."""
-        return Bound(_plain().Activation(cel_values.shallow(values)), cel_values.resource_type(values), values)
+    def bind(self, values: Mapping[str, object], reads: Reads = WHOLE) -> Bound:
+        """Names -> JSON values. The type of `resource` (else `prior`, else `stored`) picks the programs.
+
+        A value is converted as a whole when it is first read, so that it pays to leave out what nothing reads.
+        """
+        seen = cel_values.shallow(cel_values.excerpt(values, reads))
+        return Bound(_plain().Activation(seen), cel_values.resource_type(values), seen)
 
 
 def _programs(roots: Mapping[str, Node]) -> dict[str, cel.Expression]:

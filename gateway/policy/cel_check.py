@@ -31,11 +31,15 @@ _JSON_KINDS = frozenset({"dyn", "null", "list", "map", "message", "bool", "int",
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`names`: the subset of NAMES that is read. `lets`: which `let.x`. `written`: elements and functions named."""
+    """`names`: the subset of NAMES that is read. `lets`: which `let.x`. `written`: elements and functions named.
+
+    `elements`: (name, element) for everything read of a name, and (name, "") where it is read whole.
+    """
 
     names: frozenset[str] = frozenset()
     lets: frozenset[str] = frozenset()
     written: frozenset[str] = frozenset()
+    elements: frozenset[tuple[str, str]] = frozenset()
 
     @staticmethod
     def union(parts: "Iterable[Reading]") -> "Reading":
@@ -45,6 +49,7 @@ class Reading:
             names=frozenset().union(*(part.names for part in found)),
             lets=frozenset().union(*(part.lets for part in found)),
             written=frozenset().union(*(part.written for part in found)),
+            elements=frozenset().union(*(part.elements for part in found)),
         )
 
 
@@ -65,7 +70,35 @@ def read(tree: Tree) -> Reading:
                 written.add(node.function)
                 if node.function == "_?._" and node.args[0] == Ident(LET, node.args[0].id):
                     lets.add(str(_text(node.args[1])))
-    return Reading(frozenset(names & set(NAMES)), frozenset(lets), frozenset(written))
+    return Reading(
+        frozenset(names & set(NAMES)), frozenset(lets), frozenset(written), frozenset(_elements(tree.root, frozenset()))
+    )
+
+
+def _elements(node: Node, hidden: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """What is read of every name. Whatever is no plain read of an element reads the whole: `resource == prior`."""
+    match node:
+        case Call(function="_==_" | "_!=_", args=(Ident() as operand, Constant(value=None))):
+            read = None  # neither null nor not null depends on an element
+        case Call(function="_?._" | "_[_]", args=(Ident() as operand, Constant(value=str(element)))):
+            read = element
+        case Select(operand=Ident() as operand, field=element):
+            read = element
+        case Ident() as operand:
+            read = ""
+        case Comprehension():
+            inside = hidden | {node.iter_var, node.iter_var2, node.accu_var}
+            for part in (node.iter_range, node.accu_init):
+                yield from _elements(part, hidden)
+            for part in (node.loop_condition, node.loop_step, node.result):
+                yield from _elements(part, inside)
+            return
+        case _:
+            for part in children(node):
+                yield from _elements(part, hidden)
+            return
+    if read is not None and operand.name not in hidden:
+        yield operand.name, read
 
 
 def check_params(scope: Scope) -> tuple[ExpressionProblem, ...]:

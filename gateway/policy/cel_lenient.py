@@ -7,7 +7,8 @@ the FHIR model knows (never inside `claims` and other untyped values):
 - `x.list` reads as `x.?list.orValue([])`, with every element above it optional too;
 - `has(a.b.c)` becomes `a.?b.?c.hasValue()`, or asks for a non-empty list where `c` repeats;
 - what the author's own `?` follows may be absent as well: `resource.meta.?versionId` never fails over `meta`;
-- a single element that is read bare stays as it is, and fails when it is absent.
+- a single element that is read bare stays as it is, and fails when it is absent;
+- of an optional, `x[0]` reads as `x[?0]`.
 
 On the way declared `params` become literals, so that programs of several policies can share one activation, and
 `request.time` becomes a timestamp.
@@ -109,6 +110,9 @@ class _Lenient:
     def _call(self, node: Call) -> Node:
         if node.function == "_?._" and self._message(node.args[0]) is not None:
             return self._optional_select(node.args[0], node.args[1])
+        if node.function == "_[_]" and self.tree.type_of(node.args[0]).kind == "optional":
+            # Of an optional the C++ engine's `[9]` gives an optional that holds the error: hasValue() would be true.
+            node = replace(node, function="_[?_]")
         target = None if node.target is None else self.strict(node.target)
         return replace(node, target=target, args=tuple(map(self.strict, node.args)))
 

@@ -23,7 +23,7 @@ from gateway.policy.cel_python_parse import CelSyntaxError, parse
 from gateway.policy.cel_reasons import BUDGET, reason
 from gateway.policy.cel_tree import Node, Tree, Unsigned
 from gateway.policy.decision import Result
-from gateway.policy.expression import HELD, Compiled, Evaluated, ExpressionProblem, Language, Scope
+from gateway.policy.expression import HELD, WHOLE, Compiled, Evaluated, ExpressionProblem, Language, Reads, Scope
 
 ITERATIONS: Final = 9_999  # as the first engine, measured; both count over a whole conjunction
 _FAILED: Final = Evaluated(Result.FAIL, False)
@@ -66,6 +66,11 @@ class PythonExpression:
     def lets(self) -> frozenset[str]:
         """Which `let.x` is read."""
         return self.reading.lets
+
+    @property
+    def elements(self) -> frozenset[tuple[str, str]]:
+        """What is read of each name."""
+        return self.reading.elements
 
     def evaluate(self, bound: object) -> Evaluated:
         """Never raises for what a payload holds. Raises TypeError when `bound` is not this engine's."""
@@ -153,9 +158,9 @@ class CelPythonEngine:
             programs={name: build(root, _cel) for name, root in roots.items()},
         )
 
-    def bind(self, values: Mapping[str, object]) -> PythonBound:
+    def bind(self, values: Mapping[str, object], reads: Reads = WHOLE) -> PythonBound:
         """Names -> JSON values. The type of `resource` (else `prior`, else `stored`) picks the programs."""
-        return PythonBound(cel_values.resource_type(values), dict(values))
+        return PythonBound(cel_values.resource_type(values), cel_values.excerpt(values, reads))
 
 
 def _cel(value: object) -> Any:

@@ -10,10 +10,21 @@ from enum import Enum
 from typing import Final
 
 from gateway.policy.cel_source import LET
+from gateway.policy.expression import Reads
 
 _LARGEST: Final = 2**63 - 1
 _SMALLEST: Final = -(2**63)
 _OWN: Final = ("client", "request")  # the gateway's own records: small, and never plain at the start
+
+
+def excerpt(values: Mapping[str, object], reads: Reads) -> dict[str, object]:
+    """The values with no more of their elements than are read."""
+    seen = dict(values)
+    for name, elements in reads.items():
+        value = seen.get(name)
+        if type(value) is dict and len(elements) < len(value):
+            seen[name] = {element: value[element] for element in elements if element in value}
+    return seen
 
 
 def shallow(values: Mapping[str, object]) -> dict[str, object]:
@@ -22,7 +33,7 @@ def shallow(values: Mapping[str, object]) -> dict[str, object]:
     for name, value in values.items():
         if name == "let":
             data[LET] = value if type(value) is dict else plain(value)
-        elif name in _OWN and isinstance(value, Mapping):
+        elif name in _OWN and isinstance(value, Mapping) and None in value.values():
             # An absent member (`request.id` of a create) is absent, not null: has() answers false.
             data[name] = {
                 key: item if type(item) is str else plain(item) for key, item in value.items() if item is not None

@@ -7,7 +7,7 @@ and nothing but the boolean `true` holds.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol, TypeAlias
 
 from gateway.policy.decision import Result
 
@@ -70,6 +70,12 @@ class Evaluated:
 HELD = Evaluated(Result.PASS, True)
 
 
+Reads: TypeAlias = Mapping[str, frozenset[str]]
+"""What will be read of the values that are bound: name -> elements. A name that is not in it is read whole."""
+
+WHOLE: Final[Reads] = {}
+
+
 class Compiled(Protocol):
     """A compiled expression. Immutable, safe to share between threads."""
 
@@ -83,6 +89,10 @@ class Compiled(Protocol):
     @property
     def lets(self) -> frozenset[str]:
         """Which `let.x` the text reads."""
+
+    @property
+    def elements(self) -> frozenset[tuple[str, str]]:
+        """(name, element) for all that is read of a name; (name, "") where it is read whole."""
 
     @property
     def warnings(self) -> tuple[ExpressionProblem, ...]: ...
@@ -107,8 +117,9 @@ class Engine(Protocol):
     def conjunction(self, parts: tuple[Compiled, ...]) -> Compiled | None:
         """One expression that holds exactly when every part does, or None if the engine has no faster way."""
 
-    def bind(self, values: Mapping[str, object]) -> object:
+    def bind(self, values: Mapping[str, object], reads: Reads = WHOLE) -> object:
         """The shared activation of one decision: NAMES -> JSON value. Absent: `None` (CEL null, FHIRPath empty).
 
-        A name that is not in `values` at all is an error to read. Bound once, evaluated many times.
+        A name that is not in `values` at all is an error to read. Bound once, evaluated many times. What `reads`
+        leaves out may be absent to the expressions: it has to be made of the `elements` of all of them.
         """

@@ -13,7 +13,7 @@ from gateway.fhirpath.syntax import Problem
 from gateway.fhirpath.typecheck import check
 from gateway.fhirpath.values import as_json
 from gateway.policy.decision import Result
-from gateway.policy.expression import HELD, NAMES, Compiled, Evaluated, ExpressionProblem, Language, Scope
+from gateway.policy.expression import HELD, NAMES, WHOLE, Compiled, Evaluated, ExpressionProblem, Language, Reads, Scope
 
 _FAILED: Final = {Failure.ERROR: Result.ERROR, Failure.OUT_OF_BUDGET: Result.OUT_OF_BUDGET}
 
@@ -38,6 +38,10 @@ class CompiledFhirPath:
     @property
     def source(self) -> str:
         return self.program.source
+
+    @property
+    def elements(self) -> frozenset[tuple[str, str]]:
+        return frozenset((name, "") for name in self.names)
 
     def evaluate(self, bound: object) -> Evaluated:
         """Evaluate over what `FhirPathEngine.bind` made. Only exactly one boolean `true` passes."""
@@ -93,7 +97,7 @@ class FhirPathEngine:
         """None: one expression would be no faster than its parts."""
         return None
 
-    def bind(self, values: Mapping[str, object]) -> object:
+    def bind(self, values: Mapping[str, object], reads: Reads = WHOLE) -> object:  # noqa: ARG002 (nothing is converted)
         """The values by name; `request.time` is what `now()` and `today()` say."""
         request = values.get("request")
         time = request.get("time") if isinstance(request, Mapping) else None

@@ -7,7 +7,7 @@ from enum import StrEnum
 from gateway.fhir.interaction import InteractionCode
 from gateway.policy.clients import ClientTerms
 from gateway.policy.decision import Denial, Mode, Phase, RuleOutcome
-from gateway.policy.expression import Compiled, Engine, Language
+from gateway.policy.expression import Compiled, Engine, Language, Reads
 from gateway.policy.problems import Problem
 
 
@@ -122,6 +122,12 @@ class CompiledPolicy:
         """All that the policy reads in phase `before`."""
         return self.before.names | (self.when.expression.names if self.when else frozenset())
 
+    @property
+    def expressions(self) -> tuple[CompiledExpression, ...]:
+        """All that the policy may have judged."""
+        rules = (*((self.when,) if self.when else ()), *self.before.rules, *self.after.rules)
+        return (*self.lets.values(), *(rule.expression for rule in rules))
+
     def concerns(self, code: InteractionCode, type_: str) -> bool:
         """Whether the policy is about such writes. One with a `permit` is about what it opens, a guard about all."""
         return type_ in self.patients and (self.is_guard or code in self.permit)
@@ -129,10 +135,14 @@ class CompiledPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The policies that are about one interaction and type, whoever the client is. `shared` is what they read."""
+    """The policies that are about one interaction and type, whoever the client is.
+
+    `shared` is what they read, `reads` what their CEL expressions read of it.
+    """
 
     policies: tuple[CompiledPolicy, ...] = ()
     shared: frozenset[str] = frozenset()
+    reads: Reads = field(default_factory=dict)
 
 
 NO_CANDIDATES = Candidates()

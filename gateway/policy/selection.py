@@ -4,26 +4,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.fhir.interaction import InteractionCode
-from gateway.policy.expression import Engine, Language
+from gateway.policy.expression import Engine, Language, Reads
 from gateway.policy.facts import ClientFacts
 from gateway.policy.policy_set import NO_CANDIDATES, Candidates, CompiledPolicy, Engines, PatientNeed, PolicySet
 
 # What `let` and `params` hold differs from policy to policy; everything else is bound once for all of them.
 _OWN = frozenset({"params", "let"})
+_LARGE = frozenset({"resource", "prior", "stored", "patient", "claims"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """The policies that may judge one write; whether their `when` holds is for the engine to see.
 
-    `shared` is what they read of the facts. `missing` names policies that a recorded decision applied and that
-    the set does not have: with one of those nothing can be allowed.
+    `shared` is what they read of the facts, `reads` what CEL reads of that. `missing` names policies that a recorded
+    decision applied and that the set does not have: with one of those nothing can be allowed.
     """
 
     code: InteractionCode
     type: str
     policies: tuple[CompiledPolicy, ...]
     shared: frozenset[str]
+    reads: Reads
     engines: Engines
     missing: tuple[str, ...] = ()
 
@@ -61,7 +63,18 @@ def candidates(policies: Iterable[CompiledPolicy]) -> Mapping[tuple[InteractionC
 
 
 def _candidates(policies: list[CompiledPolicy]) -> Candidates:
-    return Candidates(policies=tuple(policies), shared=_shared(policies))
+    return Candidates(policies=tuple(policies), shared=_shared(policies), reads=_reads(policies))
+
+
+def _reads(policies: Iterable[CompiledPolicy]) -> Reads:
+    """What is read of the values that can be large; of a name that some expression reads whole, all."""
+    found: dict[str, set[str]] = {}
+    for policy in policies:
+        for expression in policy.expressions:
+            if expression.language is Language.CEL:
+                for name, element in expression.compiled.elements:
+                    found.setdefault(name, set()).add(element)
+    return {name: frozenset(elements) for name, elements in found.items() if name in _LARGE and "" not in elements}
 
 
 def _shared(policies: Iterable[CompiledPolicy]) -> frozenset[str]:
@@ -80,6 +93,7 @@ def select(
         type=type_,
         policies=tuple(policy for policy in found.policies if policy.clients.met_by(client, claims, code, type_)),
         shared=found.shared,
+        reads=found.reads,
         engines=policy_set.engines,
     )
 
@@ -93,6 +107,7 @@ def select_recorded(policy_set: PolicySet, code: InteractionCode, type_: str, ap
         type=type_,
         policies=policies,
         shared=found.shared,
+        reads=found.reads,
         engines=policy_set.engines,
         missing=tuple(sorted(set(applied) - {policy.name for policy in policies})),
     )

@@ -5,7 +5,17 @@ from dataclasses import dataclass, field, replace
 
 from gateway.policy.decision import Result, Verdict
 from gateway.policy.engines import standard_engines
-from gateway.policy.expression import HELD, Compiled, Engine, Evaluated, ExpressionProblem, Language, Scope
+from gateway.policy.expression import (
+    HELD,
+    WHOLE,
+    Compiled,
+    Engine,
+    Evaluated,
+    ExpressionProblem,
+    Language,
+    Reads,
+    Scope,
+)
 from gateway.policy.loader import load_sources
 from gateway.policy.policy_set import Engines, PolicySet
 from tests.policy.policies import HEAD, example, facts_of, failures, judged, rule, sources, with_rules
@@ -29,6 +39,10 @@ class Counted:
     @property
     def lets(self) -> frozenset[str]:
         return self.inner.lets
+
+    @property
+    def elements(self) -> frozenset[tuple[str, str]]:
+        return self.inner.elements
 
     @property
     def warnings(self) -> tuple[ExpressionProblem, ...]:
@@ -56,6 +70,7 @@ class Counting:
     inner: Engine
     counts: dict[str, int] = field(default_factory=dict)
     bound: list[frozenset[str]] = field(default_factory=list)
+    reads: list[Reads] = field(default_factory=list)
 
     @property
     def language(self) -> Language:
@@ -73,9 +88,10 @@ class Counting:
         inner = self.inner.conjunction(tuple(part.inner for part in parts if isinstance(part, Counted)))
         return None if inner is None else Counted(inner, self.counts)
 
-    def bind(self, values: Mapping[str, object]) -> object:
+    def bind(self, values: Mapping[str, object], reads: Reads = WHOLE) -> object:
         self.bound.append(frozenset(values))
-        return self.inner.bind(values)
+        self.reads.append(reads)
+        return self.inner.bind(values, reads)
 
 
 def counting(*texts: str) -> tuple[PolicySet, Counting, Counting]:
@@ -95,6 +111,19 @@ def test_policies_share_one_activation_and_only_engines_in_use_bind() -> None:
     assert judged(policies).verdict is Verdict.ALLOW
     assert cel.bound == [frozenset({"resource"})]
     assert fhirpath.bound == []
+
+
+def test_what_no_cel_expression_reads_is_not_converted() -> None:
+    first = with_rules(LETS, rule("let.b && claims['a'] == 1"), rule("prior == null || prior.?meta.hasValue()", "p"))
+    second = with_rules(HEAD.replace("policy: a", "policy: b"), rule("fhirpath: code.exists() and %claims.b.empty()"))
+    policies, cel, fhirpath = counting(first, second)
+    judged(policies)
+    reads = {"resource": {"status"}, "claims": {"a"}, "prior": {"meta"}}
+    assert all(found == reads for found in [*cel.reads, *fhirpath.reads])
+    third = with_rules(HEAD.replace("policy: a", "policy: c"), rule("[resource].exists(r, r.status == 'final')", "w"))
+    policies, cel, _ = counting(first, third)
+    judged(policies)
+    assert cel.reads == [{"prior": {"meta"}, "claims": {"a"}}] * len(cel.reads)
 
 
 def test_patients_are_bound_one_by_one() -> None:

@@ -471,3 +471,23 @@ def test_a_rule_for_every_type_is_checked_once_for_all_that_look_alike() -> None
 
     assert shapes("meta", "versionId") == 1
     assert 1 < shapes("meta", "source") < 10  # some types have a `source` of their own
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("source", "elements"),
+    [
+        ("has(resource.status) && resource.?code.?text.hasValue()", {("resource", "status"), ("resource", "code")}),
+        ("claims.a == claims['b'] && claims[?'c'].hasValue()", {("claims", "a"), ("claims", "b"), ("claims", "")}),
+        ("'x' in claims", {("claims", "")}),
+        ("resource == prior", {("resource", ""), ("prior", "")}),
+        ("prior != null && prior.status == 'final'", {("prior", "status")}),
+        ("resource.category.exists(resource, resource.text == 'x')", {("resource", "category")}),
+        ("resource.category.exists(c, c == resource.code)", {("resource", "category"), ("resource", "code")}),
+        ("type(patient) == type(1)", {("patient", "")}),
+    ],
+)
+def test_what_is_read_of_a_value(engine: Engine, source: str, elements: set[tuple[str, str]]) -> None:
+    large = ("resource", "prior", "patient", "claims")
+    found = compiled(engine, source).elements
+    assert {(name, element) for name, element in found if name in large} == elements

@@ -11,7 +11,7 @@ from gateway.policy.cel import CelEngine
 from gateway.policy.cel_engine import cel_engine
 from gateway.policy.cel_python import CelPythonEngine
 from gateway.policy.decision import Result
-from gateway.policy.expression import NAMES, Engine, Evaluated, Scope
+from gateway.policy.expression import NAMES, Engine, Evaluated, Reads, Scope
 
 ROOT = Path(__file__).parents[2]
 YAML_12 = YAML(typ="safe", pure=True)
@@ -32,7 +32,15 @@ def facts(name: str) -> dict[str, Any]:
 def judged(engine: Engine, source: str, scope: Scope, values: dict[str, Any]) -> Evaluated:
     compiled = engine.compile(source, scope)
     assert not isinstance(compiled, tuple), compiled
-    return compiled.evaluate(engine.bind(values))
+    outcome = compiled.evaluate(engine.bind(values))
+    # Nothing is told by what the expression is said not to read.
+    assert compiled.evaluate(engine.bind(values, reads_of(compiled.elements))) == outcome
+    return outcome
+
+
+def reads_of(elements: frozenset[tuple[str, str]]) -> Reads:
+    whole = {name for name, element in elements if not element}
+    return {name: frozenset(e for n, e in elements if n == name) for name, _ in elements if name not in whole}
 
 
 def test_the_table_is_worth_its_name() -> None:

@@ -135,6 +135,7 @@ def test_values_of_lets(source: str, value: object) -> None:
     ],
 )
 def test_names_that_are_read(source: str, names: set[str], lets: set[str]) -> None:
+    assert compiled(source).elements == {(name, "") for name in names}
     found = compiled(source)
     assert found.names == names
     assert found.lets == lets
