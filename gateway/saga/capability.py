@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _MOST_DIGITS = 18
+# HAPI: tags, labels and profiles that the body leaves out are dropped, where they would stick otherwise.
+SNAPSHOT = ((b"x-meta-snapshot-mode", b"TAG,SECURITY,PROFILE"),)
 
 
 class GuardedDelete(StrEnum):
@@ -30,6 +32,7 @@ class Capability:
     first version is `1` and each later one is one more; without it no creation is proven by its version.
     `guarded_update`: If-Match on PUT is honoured, so that an outdated write cannot be applied late. `known`: the
     server was asked; until then nothing is looked for or undone, for the wrong way could harm another writer.
+    `purges`: one version can be removed from history, and that alone (HAPI's `$expunge`).
     """
 
     known: bool = True
@@ -40,6 +43,7 @@ class Capability:
     restore_headers: tuple[tuple[bytes, bytes], ...] = ()
     numbered_versions: bool = True
     guarded_update: bool = False
+    purges: bool = False
 
     def is_first(self, version: str) -> bool:
         """Whether a version proves that nothing was there before."""

@@ -3,6 +3,7 @@
 Only a version that this gateway wrote and that is still the current one is removed or overwritten.
 """
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +17,12 @@ from gateway.saga.ports import Headers, UpstreamAnswer, UpstreamRequest
 _JSON = (b"content-type", b"application/fhir+json; charset=utf-8")
 _ACCEPT = (b"accept", b"application/fhir+json")
 _OUTAGE = frozenset({408, 429})
+# HAPI 8.8, as it answers: on the URL of one version `$expunge` removes that version alone, and refuses with 412
+# (HAPI-0969) when that is the current one.
+EXPUNGE_VERSION: JsonObject = {
+    "resourceType": "Parameters",
+    "parameter": [{"name": "expungePreviousVersions", "valueBoolean": True}],
+}
 _SERVER_ERROR = 500
 
 
@@ -25,6 +32,7 @@ class UndoAction(StrEnum):
     DELETE = "delete"  # it created, or revived, the resource
     RESTORE = "restore"  # it replaced a version
     NOTHING = "nothing"  # it changed nothing
+    PURGE = "purge"  # after a proven undo: the removed version leaves history too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +138,21 @@ def _delete(intent: Intent, capability: Capability) -> UpstreamRequest:
         path = f"{path}/_history/{intent.stored_version}"
     elif capability.guarded_delete is GuardedDelete.IF_MATCH:
         headers = (*headers, _if_match(intent))
-    return UpstreamRequest(method="DELETE", path=path, headers=headers)
+    return UpstreamRequest(method="DELETE", path=path, headers=headers, urgent=True)
 
 
 def _restore(intent: Intent, capability: Capability) -> UpstreamRequest:
     headers = (*_headers(intent), _JSON, _if_match(intent), *capability.restore_headers)
     path = f"{intent.type}/{intent.stored_id}"
-    return UpstreamRequest(method="PUT", path=path, headers=headers, body=intent.prior_body or b"")
+    body = intent.prior_body or b""
+    return UpstreamRequest(method="PUT", path=path, headers=headers, body=body, urgent=True)
+
+
+def purge(intent: Intent) -> UpstreamRequest:
+    """Remove the version that this write made from history, and no other: the rest is not this gateway's."""
+    path = f"{intent.type}/{intent.stored_id}/_history/{intent.stored_version}/$expunge"
+    body = json.dumps(EXPUNGE_VERSION).encode()
+    return UpstreamRequest(method="POST", path=path, headers=(*_headers(intent), _JSON), body=body, urgent=True)
 
 
 def _headers(intent: Intent) -> Headers:

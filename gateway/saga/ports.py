@@ -13,7 +13,8 @@ class UpstreamRequest:
     """One request. `path` and `query` are raw and relative to the upstream's base (`Observation/12`, no `?`).
 
     `headers` come from the allow-list and have lower-case names; host, content-length and the gateway's own
-    credentials are added by the adapter.
+    credentials are added by the adapter. `urgent` (looks and undos of settling) goes before everything that waits:
+    forbidden data is on the server as long as it waits.
     """
 
     method: str
@@ -21,6 +22,7 @@ class UpstreamRequest:
     query: str = ""
     headers: Headers = ()
     body: bytes = b""
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,14 @@ class NotSent(Exception):
     """No byte of the request left (refused connection, name or TLS failure): nothing can have been stored."""
 
 
+class Unreachable(NotSent):
+    """No connection to the server: it, or the way to it, is at fault, and not this one request."""
+
+
+class Overloaded(NotSent):
+    """Turned away here, at once: too many requests wait, or the server is known not to answer."""
+
+
 class AnswerLost(Exception):
     """Some of the request may have left and no complete answer came: the write is in doubt.
 
@@ -67,6 +77,10 @@ class AnswerLost(Exception):
     def __init__(self, reason: str, *, timed_out: bool = False) -> None:
         super().__init__(reason)
         self.timed_out = timed_out
+
+
+class AnswerTooLarge(AnswerLost):
+    """The answer is past the limit: the server works, and the write is in doubt all the same."""
 
 
 class Upstream(Protocol):

@@ -135,10 +135,19 @@ class FhirServer:
                 return writing.delete(self.store, request, key)
             case "GET", ("_history",):
                 return reading.history(self.store, request, key[0], key[1])
-            case "GET", ("_history", version_id):
+            case _, ("_history", version_id, *operation) if version_id:
+                return self._of_version(request, key, version_id, operation)
+            case _:
+                raise Refused(405, IssueCode.NOT_SUPPORTED, "this server does not do that here")
+
+    def _of_version(self, request: Request, key: tuple[str, str], version_id: str, operation: list[str]) -> Answer:
+        match request.method, operation:
+            case "GET", []:
                 return reading.vread(self.store, request, key, version_id)
-            case "DELETE", ("_history", version_id) if version_id:
+            case "DELETE", []:
                 return writing.delete(self.store, request, key, version_id)
+            case "POST", ["$expunge"]:
+                return writing.expunge(self.store, key, version_id)
             case _:
                 raise Refused(405, IssueCode.NOT_SUPPORTED, "this server does not do that here")
 

@@ -27,6 +27,11 @@ class Quirks:
     version_ids: Literal["number", "skipping", "uuid"] = "number"
     delete_forbidden: bool = False
     delete_answers_without_body: bool = False
+    location_unversioned: bool = False
+    id_of_client_refused: bool = False
+    if_none_exist_ignored: bool = False
+    references_unchecked: bool = False
+    expunge: bool = False
     # finding a write
     request_id_length: int = 16
     source_disabled: bool = False

@@ -67,6 +67,7 @@ class Store:
     events: list[Event] = field(default_factory=list)
     _versions: dict[Key, list[Version]] = field(default_factory=dict)
     _order: list[Version] = field(default_factory=list)
+    _forgotten: dict[Key, int] = field(default_factory=dict)
     _last_id: int = 1000
     _random: Random = field(init=False)
 
@@ -77,6 +78,7 @@ class Store:
         """Forgets every resource, event and quirk. Ids go on, so that no id is used twice."""
         self._versions.clear()
         self._order.clear()
+        self._forgotten.clear()
         self.events.clear()
         self.quirks = Quirks()
 
@@ -158,13 +160,22 @@ class Store:
             type=key[0], id=key[1], version=number, resource=None, updated=self.clock(), method="DELETE", first=first,
         ))  # fmt: skip
 
+    def forget(self, key: Key, version: str) -> int:
+        """Takes a version out of history. Returns how many there were. Later versions keep their numbers."""
+        gone = [v for v in self._versions.get(key, ()) if v.version == version]
+        self._forgotten[key] = self._forgotten.get(key, 0) + len(gone)
+        for each in gone:
+            self._versions[key].remove(each)
+            self._order.remove(each)
+        return len(gone)
+
     def _append(self, key: Key, version: Version) -> Version:
         self._versions.setdefault(key, []).append(version)
         self._order.append(version)
         return version
 
     def _next_version(self, key: Key) -> tuple[str, bool]:
-        count = len(self._versions.get(key, ()))
+        count = len(self._versions.get(key, ())) + self._forgotten.get(key, 0)
         match self.quirks.version_ids:
             case "uuid":
                 return str(UUID(int=self._random.getrandbits(128), version=4)), count == 0

@@ -1,12 +1,14 @@
 """create, update and delete: guards first, then the quirks, then the store."""
 
+from dataclasses import replace
+
 from gateway.errors import IssueCode
 from gateway.fhir.json import Json, JsonObject
 from gateway.sandbox import content, search
 from gateway.sandbox.quirks import Quirks
 from gateway.sandbox.search import BadParameter
 from gateway.sandbox.store import Key, Store, Version
-from gateway.sandbox.wire import Answer, Refused, Request, outcome, versioned_url, written
+from gateway.sandbox.wire import Answer, Refused, Request, json_answer, outcome, versioned_url, written
 
 _MEDIA_TYPES = frozenset({"application/fhir+json", "application/json"})
 _MERGED = ("tag", "security")
@@ -16,13 +18,13 @@ def create(store: Store, request: Request, resource_type: str) -> Answer:
     """POST [type], with `If-None-Exist` (http://hl7.org/fhir/R4/http.html#ccreate)."""
     resource = _resource(request, resource_type)
     criteria = request.headers.get("if-none-exist", "")
-    if criteria:
+    if criteria and not store.quirks.if_none_exist_ignored:
         existing = _existing(store, resource_type, criteria)
         if existing is not None:
             return written(request, 200, existing, "none")
     _check_references(store, request, resource)
     version = _stored(store, request, (resource_type, store.new_id()), resource)
-    return written(request, 201, version, "created")
+    return _located(store.quirks, written(request, 201, version, "created"))
 
 
 def update(store: Store, request: Request, key: Key) -> Answer:
@@ -33,7 +35,7 @@ def update(store: Store, request: Request, key: Key) -> Answer:
     before = store.current(key)
     if not store.quirks.if_match_ignored_on_update:
         _guard(store, request.if_match, before)
-    if before is None and key[1].isdigit():
+    if before is None and (key[1].isdigit() or store.quirks.id_of_client_refused):
         raise Refused(400, IssueCode.BUSINESS_RULE, "a client-assigned id needs a character that is no digit")
     _check_references(store, request, resource)
     if before is not None and before.resource is not None:
@@ -58,9 +60,28 @@ def delete(store: Store, request: Request, key: Key, version_id: str | None = No
     if before is None or before.deleted:
         # Deleting twice is no error (http://hl7.org/fhir/R4/http.html#delete), and says nothing of who deleted.
         return _deleted(store, request, before, "nothing to delete", "none")
-    if next(iter(store.referrers(key)), None) is not None:
+    if not store.quirks.references_unchecked and next(iter(store.referrers(key)), None) is not None:
         raise Refused(409, IssueCode.CONFLICT, "another resource refers to this one")
     return _deleted(store, request, store.delete(key), "deleted", "deleted")
+
+
+def expunge(store: Store, key: Key, version_id: str) -> Answer:
+    """POST [type]/[id]/_history/[version]/$expunge, as on HAPI: takes one old version out of history."""
+    current = store.current(key)
+    if not store.quirks.expunge or current is None:
+        raise Refused(405, IssueCode.NOT_SUPPORTED, "this server does not expunge")
+    if current.version == version_id:
+        raise Refused(412, IssueCode.PROCESSING, "this is the current version")
+    count = store.forget(key, version_id)
+    parameter: Json = {"name": "count", "valueInteger": count}
+    return json_answer(200, {"resourceType": "Parameters", "parameter": [parameter]})
+
+
+def _located(quirks: Quirks, answer: Answer) -> Answer:
+    if not quirks.location_unversioned:
+        return answer
+    headers = tuple((name, value.partition("/_history/")[0]) for name, value in answer.headers)
+    return replace(answer, headers=headers)
 
 
 def _deleted(store: Store, request: Request, version: Version | None, text: str, effect: str) -> Answer:
@@ -109,7 +130,7 @@ def _guard(store: Store, if_match: str | None, before: Version | None) -> None:
 
 def _check_references(store: Store, request: Request, resource: JsonObject) -> None:
     """Referential integrity: a literal reference has to name a resource of this server that exists."""
-    for reference in content.references(resource):
+    for reference in () if store.quirks.references_unchecked else content.references(resource):
         if reference.startswith("#"):
             continue
         local = reference.removeprefix(f"{request.base}/")

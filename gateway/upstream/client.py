@@ -16,7 +16,15 @@ from pyreqwest.http import HeaderMap, Url
 from pyreqwest.request import RequestBuilder, StreamRequest
 from pyreqwest.response import Response
 
-from gateway.saga.ports import AnswerLost, Headers, NotSent, UpstreamAnswer, UpstreamRequest
+from gateway.saga.ports import (
+    AnswerLost,
+    AnswerTooLarge,
+    Headers,
+    NotSent,
+    Unreachable,
+    UpstreamAnswer,
+    UpstreamRequest,
+)
 from gateway.upstream.credentials import Authorization, authorization
 from gateway.upstream.settings import UpstreamSettings
 
@@ -75,7 +83,7 @@ class UpstreamClient:
             async with building.build_streamed() as response:
                 body = await response.body_reader.read(most + 1)  # up to so many bytes, or all there are
                 if body is not None and len(body) > most:
-                    raise AnswerLost("the answer is larger than the limit")
+                    raise AnswerTooLarge("the answer is larger than the limit")
                 return UpstreamAnswer(
                     status=response.status, headers=_headers(response.headers), body=bytes(body or b"")
                 )
@@ -182,6 +190,6 @@ def _classified(error: PyreqwestError) -> NotSent | AnswerLost:
     if isinstance(error, ConnectError | ConnectTimeoutError):
         causes = error.details["causes"] or []
         if any(cause["message"] == _NEVER_CONNECTED for cause in causes):
-            return NotSent("no connection to the server")
+            return Unreachable("no connection to the server")
     timed_out = isinstance(error, TimeoutError)
     return AnswerLost("no answer in time" if timed_out else "the exchange broke off", timed_out=timed_out)

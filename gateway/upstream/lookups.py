@@ -48,6 +48,10 @@ class UpstreamLookups:
         query = f"_source=%23{quote(request_id, safe='')}&_lastUpdated=ge{_instant(since)}&_count={_PAGE}"
         return await self._pages(type_, query)
 
+    async def by_tag(self, type_: str, system: str, code: str) -> Hits:
+        """GET [type]?_tag=system|code (http://hl7.org/fhir/R4/search.html#tag). Unverified."""
+        return await self._pages(type_, f"_tag={quote(system, safe='')}%7C{quote(code, safe='')}&_count={_PAGE}")
+
     async def history(self, type_: str, id_: str | None, since: float) -> Hits:
         """GET [type]/_history or [type]/[id]/_history, since (http://hl7.org/fhir/R4/http.html#history)."""
         path = f"{type_}/_history" if id_ is None else f"{type_}/{id_}/_history"
@@ -55,7 +59,9 @@ class UpstreamLookups:
 
     async def _get(self, path: str, query: str = "") -> UpstreamAnswer | Unclear:
         try:
-            answer = await self._upstream.send(UpstreamRequest(method="GET", path=path, query=query, headers=_UNCACHED))
+            answer = await self._upstream.send(
+                UpstreamRequest(method="GET", path=path, query=query, headers=_UNCACHED, urgent=True)
+            )
         except (NotSent, AnswerLost):
             return Unclear(trouble=Trouble.OUTAGE)
         if answer.status >= _SERVER_ERROR or answer.status in _TEMPORARY:
