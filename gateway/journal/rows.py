@@ -1,64 +1,99 @@
-"""An intent as a row of the table `intent`, and back."""
+"""An intent as a row of the table `intent`, and back. Payloads are sealed in the row."""
 
 import json
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 from gateway.fhir.interaction import InteractionCode
-from gateway.saga.intent import CLOSED, Intent, State
+from gateway.journal.sealing import Sealer, Unreadable
+from gateway.saga.intent import Intent, State
 
 Value = str | bytes | float | int | None
+Values = Mapping[str, Value | list[str]]
+Row = Mapping[str, Value]
 COLUMNS = tuple(each.name for each in fields(Intent))
-INSERT = f"INSERT INTO intent ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (our names)
-# Identity and request never change; what changes is written whole, by the owner, from the expected state.
-_CHANGING = (
-    "state", "prior_version", "prior_body", "send_deadline", "stored_id", "stored_version", "upstream_status",
-    "created", "attempts", "refusals", "next_attempt_at", "failed", "reason", "updated_at",
-)  # fmt: skip
-_SET = ", ".join(f"{name} = ?" for name in _CHANGING)
-UPDATE = f"UPDATE intent SET {_SET} WHERE decision_id = ? AND owner = ? AND state = ?"  # noqa: S608
-CLOSE = (
-    f"UPDATE intent SET {_SET}, body = x'', facts = '{{}}' "  # noqa: S608
-    "WHERE decision_id = ? AND owner = ? AND state = ?"
-)
-SELECT = f"SELECT {', '.join(COLUMNS)} FROM intent"  # noqa: S608
 
 
-def insert(intent: Intent) -> tuple[str, tuple[Value, ...]]:
-    """The statement that inserts an intent."""
-    row = _values(intent)
-    return INSERT, tuple(row[name] for name in COLUMNS)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """An intent that was read. When `unreadable` says why, its payloads are empty."""
+
+    intent: Intent
+    unreadable: str | None = None
 
 
-def update(intent: Intent, *, owner: str, expected: State) -> tuple[str, tuple[Value, ...]]:
-    """The conditional statement that replaces an intent; a closed one loses its payloads."""
-    row = _values(intent)
-    closed = intent.state in CLOSED
-    if closed:
-        row["prior_body"] = None
-    values = tuple(row[name] for name in _CHANGING)
-    return (CLOSE if closed else UPDATE), (*values, intent.decision_id, owner, expected.value)
+def values_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
+    """Every column of an intent."""
+    row: dict[str, Value] = {name: getattr(intent, name) for name in COLUMNS}
+    row["state"], row["interaction"] = intent.state.value, intent.interaction.value
+    row["applied"], row["failed"] = json.dumps(intent.applied), json.dumps(intent.failed)
+    row["body"] = sealer.seal(intent.body, intent.decision_id, "body")
+    row["facts"] = sealer.seal(intent.facts.encode(), intent.decision_id, "facts")
+    row["prior_body"] = _sealed(sealer, intent.prior_body, intent.decision_id, "prior_body")
+    # A search may name a patient by number: what a payload is, though it stood in a header.
+    search = None if intent.if_none_exist is None else intent.if_none_exist.encode()
+    row["if_none_exist"] = _sealed(sealer, search, intent.decision_id, "if_none_exist")
+    return row
 
 
-def intent_of(row: tuple[Value, ...]) -> Intent:
-    """The intent of a row that `SELECT` read."""
-    found = dict(zip(COLUMNS, row, strict=True))
-    created = found["created"]
+def changes_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
+    """The columns that a move may change, and the entry they belong to."""
+    return {
+        "decision_id": intent.decision_id,
+        "state": intent.state.value,
+        "prior_version": intent.prior_version,
+        "prior_body": _sealed(sealer, intent.prior_body, intent.decision_id, "prior_body"),
+        "send_deadline": intent.send_deadline,
+        "stored_id": intent.stored_id,
+        "stored_version": intent.stored_version,
+        "upstream_status": intent.upstream_status,
+        "created": intent.created,
+        "attempts": intent.attempts,
+        "refusals": intent.refusals,
+        "next_attempt_at": intent.next_attempt_at,
+        "failed": json.dumps(intent.failed),
+        "reason": intent.reason,
+        "updated_at": intent.updated_at,
+    }
+
+
+def opened(row: Row, sealer: Sealer) -> Opened:
+    """The intent of a whole row, with its payloads as far as a key is at hand."""
+    decision_id = str(row["decision_id"])
+    try:
+        payloads = {name: _open(sealer, row[name], decision_id, name) for name in _SEALED}
+    except Unreadable as why:
+        return Opened(intent=_intent(row, dict.fromkeys(_SEALED)), unreadable=str(why))
+    return Opened(intent=_intent(row, payloads))
+
+
+def listed(row: Row) -> Intent:
+    """The intent of a row without its payloads."""
+    return _intent(row, dict.fromkeys(_SEALED))
+
+
+_SEALED = ("body", "prior_body", "facts", "if_none_exist")
+
+
+def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
+    created, search = found["created"], payloads["if_none_exist"]
     return Intent(
         decision_id=str(found["decision_id"]),
         write_id=str(found["write_id"]),
         owner=str(found["owner"]),
+        epoch=_integer(found["epoch"]) or 0,
         state=State(str(found["state"])),
         interaction=InteractionCode(str(found["interaction"])),
         type=str(found["type"]),
         id=_text(found["id"]),
-        if_none_exist=_text(found["if_none_exist"]),
-        body=_bytes(found["body"]) or b"",
+        if_none_exist=None if search is None else search.decode(),
+        body=payloads["body"] or b"",
         prior_version=_text(found["prior_version"]),
-        prior_body=_bytes(found["prior_body"]),
+        prior_body=payloads["prior_body"],
         prior_tombstone=_text(found["prior_tombstone"]),
         policy_revision=str(found["policy_revision"]),
         applied=_names(found["applied"]),
-        facts=str(found["facts"]),
+        facts=(payloads["facts"] or b"{}").decode(),
         client_id=str(found["client_id"]),
         issuer=str(found["issuer"]),
         started_at=_number(found["started_at"]) or 0.0,
@@ -76,20 +111,17 @@ def intent_of(row: tuple[Value, ...]) -> Intent:
     )
 
 
-def _values(intent: Intent) -> dict[str, Value]:
-    row: dict[str, Value] = {name: getattr(intent, name) for name in COLUMNS}
-    row["state"], row["interaction"] = intent.state.value, intent.interaction.value
-    row["applied"], row["failed"] = json.dumps(intent.applied), json.dumps(intent.failed)
-    row["created"] = None if intent.created is None else int(intent.created)
-    return row
+def _sealed(sealer: Sealer, plain: bytes | None, decision_id: str, column: str) -> bytes | None:
+    return None if plain is None else sealer.seal(plain, decision_id, column)
+
+
+def _open(sealer: Sealer, value: Value, decision_id: str, column: str) -> bytes | None:
+    # What a closed entry has forgotten is empty; a sealed value never is.
+    return sealer.open(value, decision_id, column) if isinstance(value, bytes) and value else None
 
 
 def _text(value: Value) -> str | None:
     return None if value is None else str(value)
-
-
-def _bytes(value: Value) -> bytes | None:
-    return value if isinstance(value, bytes) else None
 
 
 def _number(value: Value) -> float | None:

@@ -1,51 +1,40 @@
-"""One thread that owns the SQLite connection and commits together whatever has queued up (group commit)."""
+"""One thread that owns the journal's connection and commits together whatever has queued up (group commit)."""
 
 import asyncio
 import logging
 import queue
-import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
 
-from gateway.saga.journal_port import JournalUnavailable, NotOwner, StillOwned
-from gateway.saga.table import IllegalTransition
+from gateway.saga.journal_port import JournalUnavailable
 
+C = TypeVar("C")
 T = TypeVar("T")
+Telling = Callable[[], None]
 _MOST_TOGETHER = 256
 _log = logging.getLogger(__name__)
 
 
-class Busy(JournalUnavailable):
-    """Another process kept the journal locked for too long; nothing is broken."""
-
-
-# What a job may raise about its own entry; the other jobs of its transaction go on.
-_REFUSALS = (NotOwner, StillOwned, IllegalTransition, LookupError, ValueError, sqlite3.IntegrityError)
-
-
 @dataclass(frozen=True, slots=True)
-class _Job:
-    run: Callable[[sqlite3.Connection], object]
+class Job(Generic[C]):
+    """One piece of a transaction. `begin` may leave reading its results to the callable that it returns."""
+
+    begin: Callable[[C], Callable[[], object]]
     done: "asyncio.Future[object]"
     loop: asyncio.AbstractEventLoop
 
-    def execute(self, connection: sqlite3.Connection) -> Callable[[], None]:
-        """Run inside of the transaction; what it answers is told only after the commit."""
-        try:
-            result = self.run(connection)
-        except _REFUSALS as refusal:
-            return partial(self.fail, refusal)
-        return partial(self._succeed, result)
-
     def fail(self, error: Exception) -> None:
+        """Tell whoever waits that it failed."""
         if not self.done.done():
             self.done.set_exception(error)
 
-    def _succeed(self, result: object) -> None:
+    def succeed(self, result: object) -> None:
+        """Tell whoever waits what came out."""
         if not self.done.done():
             self.done.set_result(result)
 
@@ -54,30 +43,30 @@ def _untold(_: float) -> None:
     """Nobody measures."""
 
 
-class Writer:
-    """Runs jobs in order, many to a transaction. After a failed commit it never writes again.
+class Writer(ABC, Generic[C]):
+    """Runs jobs in order, many to a transaction, in a thread of its own.
 
-    The page cache may lie after a failed fsync, so the process has to start anew and recover from the disk.
+    `committed` is told, in that thread, how many seconds each transaction took. `broken` says why the journal is
+    out of order, or None.
     """
 
-    def __init__(
-        self, connect: Callable[[], sqlite3.Connection], committed: Callable[[float], None] | None = None
-    ) -> None:
-        """`committed` is told, in the writer's thread, how many seconds each transaction took."""
-        self._connect = connect
+    idle_seconds: float | None = None
+
+    def __init__(self, committed: Callable[[float], None] | None = None) -> None:
         self._committed = committed or _untold
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job[C] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self.broken: str | None = None
         self.commits = 0
 
     async def open(self) -> None:
-        """Connect in the thread. Raises what `connect` raises."""
+        """Connect in the thread. Raises JournalUnavailable."""
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
-        self._thread = threading.Thread(target=self._work, args=(loop, opened), name="journal", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._work, args=(loop, opened), name="journal", daemon=True)
+        thread.start()
         await opened
+        self._thread = thread
 
     async def close(self) -> None:
         """Finish what is queued, then close the connection."""
@@ -86,19 +75,38 @@ class Writer:
             self._jobs.put(None)
             await asyncio.to_thread(thread.join)
 
-    async def do(self, run: Callable[[sqlite3.Connection], T]) -> T:
+    async def do(self, run: Callable[[C], T]) -> T:
         """Run one job; its answer comes after the commit that holds it. Raises JournalUnavailable."""
-        if self._thread is None or self.broken is not None:
-            raise JournalUnavailable(self.broken or "not open")
+        return await self.do_later(lambda connection: partial(_same, run(connection)))
+
+    async def do_later(self, begin: Callable[[C], Callable[[], T]]) -> T:
+        """The same for a job in two halves: what it asks, and reading the answers."""
+        if self._thread is None:
+            raise JournalUnavailable("not open")
         loop = asyncio.get_running_loop()
-        job = _Job(run, loop.create_future(), loop)
+        job: Job[C] = Job(begin, loop.create_future(), loop)
         self._jobs.put(job)
         return cast("T", await job.done)
 
+    @abstractmethod
+    def _connect(self) -> None:
+        """Make the connection. Raises JournalUnavailable."""
+
+    @abstractmethod
+    def _disconnect(self) -> None:
+        """Close it."""
+
+    @abstractmethod
+    def _commit(self, batch: Sequence[Job[C]]) -> list[Telling]:
+        """All jobs in one transaction. What each is told is returned, to be told after the commit."""
+
+    def _idle(self) -> None:
+        """Nothing was to do for `idle_seconds`."""
+
     def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
         try:
-            connection = self._connect()
-        except (sqlite3.Error, OSError, JournalUnavailable) as error:
+            self._connect()
+        except Exception as error:  # noqa: BLE001 (whatever it is, whoever waits for the start has to hear of it)
             loop.call_soon_threadsafe(opened.set_exception, error)
             return
         loop.call_soon_threadsafe(opened.set_result, None)
@@ -106,24 +114,28 @@ class Writer:
         while going_on:
             batch, going_on = self._batch()
             if batch:
-                _tell(self._settle(connection, batch), batch)
-        connection.close()
+                _tell(self._settle(batch), batch)
+        self._disconnect()
 
-    def _settle(self, connection: sqlite3.Connection, batch: list[_Job]) -> list[Callable[[], None]]:
+    def _settle(self, batch: Sequence[Job[C]]) -> list[Telling]:
         """Nobody may wait for ever: a defect in a job ends the journal, and everybody is told."""
         started = time.perf_counter()
         try:
-            told = self._commit(connection, batch)
+            told = self._commit(batch)
         except Exception as defect:  # noqa: BLE001 (a dead thread would hang every later write without a word)
             self.broken = f"defect: {type(defect).__name__}"
             _log.critical("the journal stops after a defect: %s", type(defect).__name__)
-            return [partial(job.fail, JournalUnavailable(self.broken)) for job in batch]
+            return failing(batch, JournalUnavailable(self.broken))
         self._committed(time.perf_counter() - started)
         return told
 
-    def _batch(self) -> tuple[list[_Job], bool]:
-        batch: list[_Job] = []
-        job = self._jobs.get()
+    def _batch(self) -> tuple[list[Job[C]], bool]:
+        batch: list[Job[C]] = []
+        try:
+            job = self._jobs.get(timeout=self.idle_seconds)
+        except queue.Empty:
+            self._idle()
+            return batch, True
         while job is not None:
             batch.append(job)
             if len(batch) == _MOST_TOGETHER or self._jobs.empty():
@@ -131,33 +143,17 @@ class Writer:
             job = self._jobs.get()
         return batch, False
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Job]) -> list[Callable[[], None]]:
-        if self.broken is not None:
-            return [partial(job.fail, JournalUnavailable(self.broken)) for job in batch]
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            busy = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
-            return self._fail(batch, error, broken=not busy)
-        except sqlite3.Error as error:
-            return self._fail(batch, error, broken=True)
-        try:
-            tellings = [job.execute(connection) for job in batch]
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            return self._fail(batch, error, broken=True)
-        self.commits += 1
-        return tellings
 
-    def _fail(self, batch: list[_Job], error: sqlite3.Error, *, broken: bool) -> list[Callable[[], None]]:
-        reason = getattr(error, "sqlite_errorname", None) or type(error).__name__
-        if broken:
-            self.broken = reason
-        failure = JournalUnavailable if broken else Busy
-        return [partial(job.fail, failure(reason)) for job in batch]
+def failing(batch: Sequence[Job[C]], error: Exception) -> list[Telling]:
+    """Tells every job of a batch the same error."""
+    return [partial(job.fail, error) for job in batch]
 
 
-def _tell(tellings: list[Callable[[], None]], batch: list[_Job]) -> None:
+def _same(result: T) -> T:
+    return result
+
+
+def _tell(tellings: list[Telling], batch: Sequence[Job[C]]) -> None:
     """Wake everybody of a batch by one call into the loop."""
 
     def tell_all() -> None:

@@ -16,11 +16,9 @@ from gateway.policy.engines import standard_engines
 from gateway.policy.loader import load, load_sources
 from gateway.policy.policy_set import PolicySet, Source
 from gateway.policy.problems import PolicyErrors
-from gateway.saga.intent import OPEN, State
 from gateway.saga.journal_port import Journal
 
 _log = structlog.get_logger("policies")
-_MOST_OPEN = 100_000
 
 
 class PolicyMetrics(Protocol):
@@ -62,8 +60,7 @@ class Policies:
         """
         self._journal = journal
         await self._record(self._current)
-        open_writes = await journal.list((*OPEN, State.STUCK), _MOST_OPEN)
-        for revision in dict.fromkeys(intent.policy_revision for intent in open_writes):
+        for revision in await journal.open_revisions():
             if revision not in self._sets:
                 await self._recall(journal, revision)
 

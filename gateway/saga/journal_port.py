@@ -8,6 +8,8 @@ from gateway.errors import Issue, IssueCode, Unavailable
 from gateway.saga.intent import Intent, State
 from gateway.saga.table import Event
 
+COUNTED_AT_MOST = 10_000  # nobody has to wait until millions of closed entries are counted
+
 
 class JournalUnavailable(Unavailable):
     """The journal cannot be read or written. A move that was to be recorded counts as not made."""
@@ -27,7 +29,10 @@ class StillOwned(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalCounts:
-    """Entries per state (every state has a number), and when the oldest open one began (None: none is open)."""
+    """Entries per state, and when the oldest open one began (None: none is open).
+
+    Every state has a number; that of a closed state stops at COUNTED_AT_MOST.
+    """
 
     states: Mapping[State, int]
     oldest_open_at: float | None
@@ -47,17 +52,35 @@ class Resolution:
 class Journal(Protocol):
     """Every method raises JournalUnavailable when the journal is out of order.
 
-    `owner` names this process; entries of owners that are gone are orphans, and may be claimed.
+    `owner` names this process; entries of owners that are gone are orphans, and may be claimed. An entry is held by
+    its owner under an epoch: a process that was taken for gone goes on under another one, so that nothing it began
+    before can still change an entry that others hold by now.
     """
 
     @property
     def owner(self) -> str: ...
 
-    async def begin(self, intent: Intent) -> None:
-        """Insert, durably, owned by this process. Raises NotOwner when the decision id exists already."""
+    @property
+    def broken(self) -> str | None:
+        """Why the journal is out of order, or None."""
+
+    async def open(self) -> None:
+        """Make it usable; to be called once, before anything else."""
+
+    async def close(self) -> None:
+        """Commit what is queued. Entries that are open become orphans."""
+
+    async def begin(self, intent: Intent) -> Intent:
+        """Insert, durably, held by this process; returns it so. Raises NotOwner when it exists already."""
+
+    def still_owner(self, intent: Intent) -> None:
+        """Raises NotOwner unless this process surely still holds the entry. Cheap: asks nobody.
+
+        To be called before each outward effect: a process that was paused may have been taken for gone.
+        """
 
     async def advance(self, intent: Intent, *, expected: State) -> None:
-        """Replace the entry, durably, if this process owns it and it is in `expected`; else raises NotOwner.
+        """Replace the entry, durably, if this process holds it and it is in `expected`; else raises NotOwner.
 
         A closed entry forgets its payloads: the journal keeps what an undo needs, no longer than that.
         """
@@ -65,10 +88,13 @@ class Journal(Protocol):
     async def get(self, decision_id: str) -> Intent | None: ...
 
     async def list(self, states: Collection[State], limit: int) -> tuple[Intent, ...]:
-        """Entries in these states, oldest first."""
+        """Entries in these states, oldest first, without their payloads."""
 
     async def due(self, now: float, limit: int) -> tuple[Intent, ...]:
-        """This process' own open entries whose `next_attempt_at` has come (or is not set), most overdue first."""
+        """This process' own open entries whose `next_attempt_at` has come (or is not set), most overdue first.
+
+        No more than fit into memory at once, but always the first. One whose payloads cannot be opened becomes stuck.
+        """
 
     async def claim_orphans(self, now: float, limit: int) -> int:
         """Take over open entries of processes that are gone, due at once. Returns how many."""
@@ -79,7 +105,10 @@ class Journal(Protocol):
     async def counts(self) -> JournalCounts: ...
 
     async def prune(self, before: float) -> int:
-        """Delete closed entries that have not changed since `before`. Returns how many."""
+        """Delete some closed entries that have not changed since `before`. Returns how many; 0: none is left."""
+
+    async def open_revisions(self) -> frozenset[str]:
+        """The policy revisions under which open and stuck entries were let in."""
 
     async def record_policy_set(self, revision: str, sources: str) -> None:
         """Keep the sources (JSON) of a policy set under its revision; the same revision again changes nothing."""

@@ -103,6 +103,7 @@ class Steps:
         intent = passage.intent
         if request is None or self.clock() > (intent.send_deadline or 0.0):
             return await self._move(passage, Event.NOT_SENT, replace(intent, reason="too late to send"))
+        self.journal.still_owner(intent)
         try:
             answer = await self.upstream.send(_with_write_id(request, intent.write_id))
         except NotSent:
@@ -231,6 +232,7 @@ class Steps:
         intent, capability = passage.intent, self.capability()
         if not capability.known:
             return await self._move(passage, Event.UNDO_DEFERRED, self._later(intent))
+        self.journal.still_owner(intent)
         undoer = Undoer(upstream=self.upstream, lookups=self.lookups, limits=self.settings.limits)
         action, outcome = await undoer.undo(intent, capability)
         passage.undo = action

@@ -110,4 +110,5 @@ class Recovery:
         now = self._clock()
         if now - self._pruned_at >= self._settings.prune_every:
             self._pruned_at = now
-            await self._journal.prune(now - self._settings.keep_closed)
+            while await self._journal.prune(now - self._settings.keep_closed):
+                pass

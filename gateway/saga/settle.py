@@ -81,20 +81,22 @@ class Settler:
             claimed=partial(self._steps.crash_point, CrashPoint.AFTER_CLAIM),
         )
 
-    def start(self, intent: Intent, request: UpstreamRequest) -> "asyncio.Future[Settled]":
+    def start(self, intent: Intent, request: UpstreamRequest | None) -> "asyncio.Future[Settled]":
         """`run` as a task that this settler owns: cancelling the returned future does not stop the write."""
         task = asyncio.create_task(self.run(intent, request), name=f"settle {intent.decision_id}")
         self._live.add(task)
         task.add_done_callback(self._live.discard)
         return asyncio.shield(task)
 
-    async def run(self, intent: Intent, request: UpstreamRequest) -> Settled:
+    async def run(self, intent: Intent, request: UpstreamRequest | None) -> Settled:
         """The live path. Raises JournalUnavailable only when the intent could not be made durable: nothing was sent.
+
+        Without a request: the write left unrecorded and its answer was lost; it is recorded now, and looked for.
 
         To be called in a task that is not cancelled with the client's request; `start` makes one.
         """
         now, settings = self._clock(), self._settings
-        deadline = now + settings.send_window
+        deadline = now if request is None else now + settings.send_window
         intent = replace(
             intent,
             owner=self._journal.owner,
@@ -106,7 +108,7 @@ class Settler:
         self._in_flight.add(intent.decision_id)
         try:
             self._steps.crash_point(CrashPoint.BEFORE_INTENT)
-            await self._journal.begin(intent)
+            intent = await self._journal.begin(intent)
             self._steps.crash_point(CrashPoint.AFTER_INTENT)
             return await self._settle(Passage(intent=intent, request=request, until=now + settings.live_wait))
         finally:

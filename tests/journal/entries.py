@@ -10,6 +10,7 @@ def entry(number: int = 1, *, started_at: float = 1000.0, body: bytes = b"{}") -
         write_id=new_write_id(),
         interaction=InteractionCode.UPDATE,
         type="Observation",
+        epoch=1,  # what every journal begins with
         id="o1",
         body=body,
         prior_version="1",

@@ -1,4 +1,4 @@
--- Version 1 of the journal. A newer version refuses an older program (PRAGMA user_version).
+-- Version 1 of the journal in SQLite.
 CREATE TABLE intent (
     decision_id      TEXT PRIMARY KEY,
     write_id         TEXT NOT NULL UNIQUE,
@@ -51,4 +51,3 @@ CREATE TABLE resolution (
 ) STRICT;
 CREATE INDEX resolution_decision ON resolution (decision_id, at);
 
-PRAGMA user_version = 1;

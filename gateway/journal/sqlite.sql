@@ -1,0 +1,161 @@
+-- The statements of the journal in SQLite, each under its name.
+
+-- name: begin
+INSERT INTO intent (
+    decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
+    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, send_deadline,
+    stored_id, stored_version, upstream_status, created, attempts, refusals, next_attempt_at, failed, reason,
+    updated_at
+) VALUES (
+    :decision_id, :write_id, :owner, :epoch, :state, :interaction, :type, :id, :if_none_exist, :body,
+    :prior_version, :prior_body, :prior_tombstone, :policy_revision, :applied, :facts, :client_id, :issuer,
+    :started_at, :send_deadline, :stored_id, :stored_version, :upstream_status, :created, :attempts, :refusals,
+    :next_attempt_at, :failed, :reason, :updated_at
+) ON CONFLICT DO NOTHING;
+
+-- Owner, epoch and state as expected, or nothing changes.
+-- name: advance
+UPDATE intent SET
+    state = :state, prior_version = :prior_version,
+    prior_body = CASE WHEN prior_version IS :prior_version THEN prior_body ELSE :prior_body END,
+    send_deadline = :send_deadline, stored_id = :stored_id, stored_version = :stored_version,
+    upstream_status = :upstream_status, created = :created, attempts = :attempts, refusals = :refusals,
+    next_attempt_at = :next_attempt_at, failed = :failed, reason = :reason, updated_at = :updated_at
+WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state = :expected;
+
+-- A closed entry loses its payloads.
+-- name: close
+UPDATE intent SET
+    state = :state, prior_version = :prior_version, send_deadline = :send_deadline, stored_id = :stored_id,
+    stored_version = :stored_version, upstream_status = :upstream_status, created = :created, attempts = :attempts,
+    refusals = :refusals, next_attempt_at = :next_attempt_at, failed = :failed, reason = :reason,
+    updated_at = :updated_at, body = x'', prior_body = NULL, facts = x'', if_none_exist = NULL
+WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state = :expected;
+
+-- Nothing else changes: the sealed payloads stay for the day on which the key is found.
+-- name: give_up
+UPDATE intent SET state = 'stuck', reason = :reason, updated_at = :now
+WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state = :expected;
+
+-- What a person decided; the payloads are not touched.
+-- name: decide
+UPDATE intent SET state = :state, owner = :new_owner, epoch = :new_epoch, updated_at = :now,
+    next_attempt_at = :next_attempt_at, attempts = 0, refusals = 0
+WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state = :expected;
+
+-- name: decide_closed
+UPDATE intent SET state = :state, owner = :new_owner, epoch = :new_epoch, updated_at = :now,
+    next_attempt_at = :next_attempt_at, attempts = 0, refusals = 0,
+    body = x'', prior_body = NULL, facts = x'', if_none_exist = NULL
+WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state = :expected;
+
+-- name: get
+SELECT * FROM intent WHERE decision_id = :decision_id;
+
+-- Without the payloads.
+-- name: list
+SELECT
+    decision_id, write_id, owner, epoch, state, interaction, type, id, NULL AS if_none_exist, NULL AS body,
+    prior_version, NULL AS prior_body, prior_tombstone, policy_revision, applied, NULL AS facts, client_id,
+    issuer, started_at, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
+    next_attempt_at, failed, reason, updated_at
+FROM intent WHERE state IN (SELECT value FROM json_each(:states)) ORDER BY started_at, decision_id LIMIT :limit;
+
+-- The same, through the small index.
+-- name: list_unsettled
+SELECT
+    decision_id, write_id, owner, epoch, state, interaction, type, id, NULL AS if_none_exist, NULL AS body,
+    prior_version, NULL AS prior_body, prior_tombstone, policy_revision, applied, NULL AS facts, client_id,
+    issuer, started_at, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
+    next_attempt_at, failed, reason, updated_at
+FROM intent WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
+    AND state IN (SELECT value FROM json_each(:states)) ORDER BY started_at, decision_id LIMIT :limit;
+
+-- As many as fit into so many bytes, and always the first.
+-- name: due
+WITH page AS (
+    SELECT * FROM (
+        SELECT decision_id, -1.0 AS at, length(body) + coalesce(length(prior_body), 0) AS size FROM intent
+        WHERE owner = :owner AND epoch = :epoch
+            AND state IN ('intended', 'stored', 'compensating')
+            AND next_attempt_at IS NULL
+        LIMIT :limit
+    ) AS unset
+    UNION ALL
+    SELECT * FROM (
+        SELECT decision_id, next_attempt_at AS at, length(body) + coalesce(length(prior_body), 0) AS size FROM intent
+        WHERE owner = :owner AND epoch = :epoch
+            AND state IN ('intended', 'stored', 'compensating')
+            AND next_attempt_at <= :now
+        ORDER BY next_attempt_at LIMIT :limit
+    ) AS set_
+), running AS (
+    SELECT decision_id, at, size, sum(size) OVER (ORDER BY at, decision_id) AS total FROM page
+    ORDER BY at, decision_id LIMIT :limit
+)
+SELECT intent.* FROM running JOIN intent ON intent.decision_id = running.decision_id
+WHERE running.total - running.size < :bytes
+ORDER BY running.at, running.decision_id;
+
+-- Leaps from owner to owner in the index, however many entries each has.
+-- name: owners
+WITH RECURSIVE other (owner) AS (
+    SELECT min(owner) FROM intent WHERE state IN ('intended', 'stored', 'compensating')
+    UNION ALL
+    SELECT (SELECT min(owner) FROM intent WHERE state IN ('intended', 'stored', 'compensating') AND owner > other.owner)
+    FROM other WHERE other.owner IS NOT NULL
+)
+SELECT owner FROM other WHERE owner IS NOT NULL AND owner <> :owner;
+
+-- name: claim
+UPDATE intent SET owner = :owner, epoch = :epoch, next_attempt_at = :now WHERE decision_id IN (
+    SELECT decision_id FROM intent WHERE owner = :other AND state IN ('intended', 'stored', 'compensating') LIMIT :limit
+);
+
+-- name: stored_ids
+SELECT stored_id FROM intent WHERE type = :type AND stored_id IN (SELECT value FROM json_each(:ids));
+
+-- name: count_unsettled
+SELECT state, count(*) AS entries, min(started_at) AS oldest FROM intent
+WHERE state IN ('intended', 'stored', 'compensating', 'stuck') GROUP BY state;
+
+-- No further than somebody reads: they may be millions.
+-- name: count_closed
+SELECT 'committed' AS state, count(*) AS entries FROM (
+    SELECT 1 FROM intent WHERE state = 'committed' AND state IN ('committed', 'undone', 'rejected') LIMIT :most
+) AS committed UNION ALL
+SELECT 'undone' AS state, count(*) AS entries FROM (
+    SELECT 1 FROM intent WHERE state = 'undone' AND state IN ('committed', 'undone', 'rejected') LIMIT :most
+) AS undone UNION ALL
+SELECT 'rejected' AS state, count(*) AS entries FROM (
+    SELECT 1 FROM intent WHERE state = 'rejected' AND state IN ('committed', 'undone', 'rejected') LIMIT :most
+) AS rejected;
+
+-- name: prune
+DELETE FROM intent WHERE decision_id IN (
+    SELECT decision_id FROM intent WHERE state IN ('committed', 'undone', 'rejected')
+        AND updated_at < :before LIMIT :limit
+);
+
+-- name: record_policy_set
+INSERT INTO policy_set (revision, sources) VALUES (:revision, :sources) ON CONFLICT (revision) DO NOTHING;
+
+-- name: policy_set
+SELECT sources FROM policy_set WHERE revision = :revision;
+
+-- Leaps from revision to revision in the index.
+-- name: open_revisions
+WITH RECURSIVE used (revision) AS (
+    SELECT min(policy_revision) FROM intent WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
+    UNION ALL
+    SELECT (SELECT min(policy_revision) FROM intent WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
+        AND policy_revision > used.revision) FROM used WHERE used.revision IS NOT NULL
+)
+SELECT revision FROM used WHERE revision IS NOT NULL;
+
+-- name: record_resolution
+INSERT INTO resolution (decision_id, event, by, why, at)
+VALUES (:decision_id, :event, :by, :why, :at);
+
+-- name: resolutions
+SELECT event, by, why, at FROM resolution WHERE decision_id = :decision_id ORDER BY at;
