@@ -38,7 +38,8 @@ from gateway.policy.engine import decide, select
 from gateway.policy.facts import ClientFacts, Facts, RequestFacts
 from gateway.policy.policy_set import PolicySet
 from gateway.saga.compensation import UndoAction
-from gateway.saga.intent import State
+from gateway.saga.intent import Intent, State
+from gateway.saga.journal_port import JournalUnavailable
 from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
 from gateway.saga.settle import Settled, Settler
 
@@ -150,25 +151,38 @@ class Writer:
         self, upstream_request: UpstreamRequest, allowed: "_Allowed", trace: Trace
     ) -> UpstreamAnswer | Refusal:
         """Send it: journalled and settled if something may have to be undone, plainly otherwise."""
-        if allowed.decision.after is not AfterNeed.UNDO:
-            answer = await _send(self.upstream, upstream_request)
-            if allowed.decision.after is AfterNeed.OBSERVE:
-                trace.after = await self.reader.observe(
-                    answer, allowed.facts, allowed.policies, allowed.decision.applied
-                )
-            return answer
-        intent = intent_of(
-            write=allowed.write,
-            body=trace.body,
-            prior=allowed.prior,
-            decision_id=trace.decision_id,
-            write_id=trace.write_id or "",
-            revision=allowed.policies.revision,
-            applied=allowed.decision.applied,
-            facts=facts_json(allowed.facts),
-            principal=allowed.principal,
-        )
-        return _settled(await self.settler.start(intent, upstream_request), allowed.write.type, trace)
+        if allowed.decision.after is AfterNeed.UNDO:
+            settled = await self.settler.start(_intent(allowed, trace), upstream_request)
+            return _settled(settled, allowed.write.type, trace)
+        try:
+            answer = await self.upstream.send(upstream_request)
+        except NotSent:
+            raise _nothing_written() from None
+        except AnswerLost as lost:
+            # No write stays in doubt (PROMISES 6): from here on it is recorded, and looked for.
+            trace.reason = "the answer timed out" if lost.timed_out else "the connection broke before the answer"
+            try:
+                settled = await self.settler.start(_intent(allowed, trace), None)
+            except JournalUnavailable:
+                raise _in_doubt(timed_out=lost.timed_out) from None
+            return _settled(settled, allowed.write.type, trace)
+        if allowed.decision.after is AfterNeed.OBSERVE:
+            trace.after = await self.reader.observe(answer, allowed.facts, allowed.policies, allowed.decision.applied)
+        return answer
+
+
+def _intent(allowed: "_Allowed", trace: Trace) -> Intent:
+    return intent_of(
+        write=allowed.write,
+        body=trace.body,
+        prior=allowed.prior,
+        decision_id=trace.decision_id,
+        write_id=trace.write_id or "",
+        revision=allowed.policies.revision,
+        applied=allowed.decision.applied,
+        facts=facts_json(allowed.facts),
+        principal=allowed.principal,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,19 +257,6 @@ def _same_version(write: Write, gathered: Gathered) -> None:
         )
 
 
-async def _send(upstream: Upstream, request: UpstreamRequest) -> UpstreamAnswer:
-    try:
-        return await upstream.send(request)
-    except NotSent:
-        raise _nothing_written() from None
-    except AnswerLost as lost:
-        issue = Issue(
-            code=IssueCode.TIMEOUT if lost.timed_out else IssueCode.TRANSIENT,
-            text="The FHIR server's answer was lost; the write may or may not be stored. Look before you repeat it.",
-        )
-        raise (UpstreamTimedOut(issue) if lost.timed_out else UpstreamFault(issue)) from None
-
-
 def _settled(settled: Settled, type_: str, trace: Trace) -> UpstreamAnswer | Refusal:
     """What became of a journalled write. Only `committed` may become a 2xx."""
     trace.settled = settled.state.value
@@ -272,6 +273,14 @@ def _settled(settled: Settled, type_: str, trace: Trace) -> UpstreamAnswer | Ref
         raise _nothing_written()
     issues = after_refusals(verified, type_) if verified is not None else ()
     return Refusal(issues=(*issues, became(settled)), pending=settled.state is not State.UNDONE)
+
+
+def _in_doubt(*, timed_out: bool) -> UpstreamFault | UpstreamTimedOut:
+    issue = Issue(
+        code=IssueCode.TIMEOUT if timed_out else IssueCode.TRANSIENT,
+        text="The FHIR server's answer was lost; the write may or may not be stored. Look before you repeat it.",
+    )
+    return UpstreamTimedOut(issue) if timed_out else UpstreamFault(issue)
 
 
 def _nothing_written() -> Unavailable:

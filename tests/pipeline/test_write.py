@@ -392,3 +392,14 @@ async def test_a_patient_scope_is_not_enough_where_a_reference_cannot_be_followe
         claims = {"scope": "patient/Observation.c", "patient": "member"}
         assert (await rig.create(observation(), claims=claims)).status_code == 201
         assert (await rig.create(unknown, claims=claims)).status_code == 403
+
+
+async def test_a_plain_write_whose_answer_was_lost_is_found_too_and_never_sent_again(tmp_path: Path) -> None:
+    """No write stays in doubt, whether or not a rule of phase after applies."""
+    async with rigged(tmp_path, {"lab": LAB}, quirks=Quirks(drop_answer_after_store=True, strikes=1)) as rig:
+        answer = await rig.create(observation())
+        assert answer.status_code == 201
+        assert answer.headers["location"].startswith(f"{rig.base}/Observation/")
+        assert [each.method for each in rig.writes()] == ["POST"]
+        told = await rig.send("GET", f"$write-outcome?decision={answer.headers['x-decision-id']}")
+        assert {"name": "outcome", "valueCode": "committed"} in told.json()["parameter"]
