@@ -80,8 +80,8 @@ def revision(sources: Iterable[Source]) -> str:
 def _every_type(documents: Sequence[ReadPolicy], release: str) -> tuple[str, ...]:
     """What a guard that lists no types is about: every type that some policy of the set lists.
 
-    No other can be written, because none is permitted; and each costs some 30 ms to check expressions for. A set
-    that lists no type at all is checked for all of the release.
+    No other can be written, because none is permitted. A set that lists no type at all is checked for all of the
+    release.
     """
     known = resource_types(release)
     listed = {type_ for document in documents for type_ in document.document.resources or ()}
