@@ -1,0 +1,160 @@
+"""What must hold of a run when it is over. The server's log is the truth; unknown outcomes may be either way.
+
+Says what is broken as text, one line each, so that a seed's whole story is seen at once.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gateway.saga.capability import GuardedDelete
+from gateway.saga.content import same_content
+from gateway.saga.intent import CLOSED, Intent, State, undo_id
+from gateway.sandbox.store import Event, Version
+from tests.faults.simulation import Operation, Simulation, status_of
+
+_CHANGES = ("created", "updated", "revived", "deleted")
+CONFLICT = 409
+
+
+@dataclass(slots=True)
+class Checker:
+    """Reads one run."""
+
+    run: Simulation
+    changes: dict[str, list[Event]] = field(init=False)  # by target, in the order in which they were made
+    versions: dict[str, list[Version]] = field(init=False)
+    by_write: dict[str, Operation] = field(init=False)
+
+    def __post_init__(self) -> None:
+        store = self.run.network.server.store
+        self.versions = {}
+        for version in reversed(list(store.history("Observation"))):
+            self.versions.setdefault(version.path, []).append(version)
+        self.changes = {}
+        for event in store.events:
+            if event.effect in _CHANGES:
+                self.changes.setdefault(event.target, []).append(event)
+        self.by_write = {each.intent.write_id: each for each in self.run.operations}
+
+    def broken(self) -> list[str]:
+        """Every promise that does not hold."""
+        return [
+            *self._announced(),
+            *self._once(),
+            *(line for operation in self.run.operations for line in self._ended(operation)),
+            *self._undos(),
+            *self._current(),
+            *self._guarded(),
+        ]
+
+    def _maker(self, target: str, version: str) -> str:
+        """The request id that made a version; empty for what was there from the start."""
+        return next((each.request_id for each in self.changes.get(target, ()) if each.version == version), "")
+
+    def _applied(self, operation: Operation) -> list[Event]:
+        id_ = operation.intent.write_id
+        return [each for events in self.changes.values() for each in events if each.request_id == id_]
+
+    def _announced(self) -> Iterator[str]:
+        for id_ in self.run.network.unannounced:
+            yield f"3: {id_} left before its intent was durable"
+
+    def _once(self) -> Iterator[str]:
+        arrived = [each.request_id for each in self.run.network.server.store.events if each.request_id in self.by_write]
+        for id_ in set(arrived):
+            if arrived.count(id_) > 1:
+                yield f"8: {id_} arrived {arrived.count(id_)} times"
+
+    def _ended(self, operation: Operation) -> Iterator[str]:
+        """The journal's word, and the client's, against the server's."""
+        entry = self.run.ended.get(operation.intent.write_id)
+        if entry is not None:
+            yield from self._recorded(operation, entry)
+            yield from self._told(operation, entry)
+        elif self._applied(operation) or operation.accepted:
+            yield f"3: {operation.intent.write_id} is stored and not in the journal"
+
+    def _recorded(self, operation: Operation, entry: Intent) -> Iterator[str]:
+        id_, applied = entry.write_id, self._applied(operation)
+        if entry.state not in CLOSED and entry.state is not State.STUCK:
+            yield f"6: {id_} is still {entry.state.value} after {self.run.calm_seconds:.0f} s of calm"
+        if entry.state is State.REJECTED and applied:
+            yield f"6: {id_} counts as never stored, and is"
+        if entry.state is State.COMMITTED and operation.forbidden and applied:
+            yield f"5: {id_} is forbidden and committed"
+        if entry.state is State.UNDONE and applied and self._is_current(applied[0]):
+            yield f"5: {id_} counts as undone and is current"
+        if entry.state is State.STUCK and not self._explained(operation, entry.reason or ""):
+            yield f"5: {id_} is stuck without need: {entry.reason}"
+
+    def _told(self, operation: Operation, entry: Intent) -> Iterator[str]:
+        id_, applied = entry.write_id, self._applied(operation)
+        if operation.accepted and entry.state is not State.COMMITTED:
+            yield f"4: {id_} was accepted and is {entry.state.value}"
+        if operation.accepted and not applied and entry.created is not False:
+            yield f"4: {id_} was accepted and never stored"
+        told = operation.settled.state if operation.settled else None
+        if told in CLOSED and told is not entry.state:
+            yield f"6: the client of {id_} was told {told}, and it is {entry.state}"
+
+    def _explained(self, operation: Operation, reason: str) -> bool:
+        """A person is called only where going on could harm somebody, or the server does not let it."""
+        if reason.startswith("another writer"):
+            return any(not self._is_current(each) for each in self._applied(operation))
+        if "refers to" in reason:
+            return any(each.status == CONFLICT for each in self.run.network.server.store.events)
+        if "405" in reason:
+            return self.run.habit.quirks.delete_forbidden
+        # Somebody else used the id since it was looked at, or the server's versions tell nothing.
+        used = any(self.versions[each.target][0].version != each.version for each in self._applied(operation))
+        return "did not prove" in reason and (used or not self.run.habit.capability.numbered_versions)
+
+    def _is_current(self, event: Event) -> bool:
+        return self.versions[event.target][-1].version == event.version
+
+    def _undos(self) -> Iterator[str]:
+        """An undo replaces the version of its own write, and nothing else (PROMISES 7)."""
+        own = {undo_id(id_): operation for id_, operation in self.by_write.items()}
+        for target, events in self.changes.items():
+            for event in events:
+                operation = own.get(event.request_id)
+                if operation is not None:
+                    yield from self._undo(target, event, operation)
+
+    def _undo(self, target: str, event: Event, operation: Operation) -> Iterator[str]:
+        versions = self.versions[target]
+        place = next(index for index, each in enumerate(versions) if each.version == event.version)
+        before = self._maker(target, versions[place - 1].version) if place else ""
+        if before != operation.intent.write_id and not self._may_slip():
+            yield f"7: {event.request_id} {event.effect} {target} over a version of {before or 'the beginning'}"
+        if operation.accepted:
+            yield f"4: {operation.intent.write_id} was accepted and undone"
+        if event.effect == "updated" and place >= 2:  # a restore has two versions before it
+            restored, prior = versions[place].resource, versions[place - 2].resource
+            if restored is not None and prior is not None and not same_content(restored, prior):
+                yield f"5: {event.request_id} restored other content than the version before"
+
+    def _may_slip(self) -> bool:
+        """Read, compare, delete: another writer can come in between; the README says so."""
+        return self.run.habit.capability.guarded_delete is GuardedDelete.READ_COMPARE
+
+    def _current(self) -> Iterator[str]:
+        for version in self.run.network.server.store.live("Observation"):
+            operation = self.by_write.get(self._maker(version.path, version.version))
+            if operation is None or status_of(version.resource) != "forbidden":
+                continue
+            entry = self.run.ended.get(operation.intent.write_id)
+            if entry is None or entry.state is not State.STUCK:
+                yield f"5: {operation.intent.write_id} is forbidden and current ({entry and entry.state})"
+
+    def _guarded(self) -> Iterator[str]:
+        """Nobody's accepted version is overwritten by one that did not know it (R 105)."""
+        for target, versions in self.versions.items():
+            for before, after in itertools.pairwise(versions):
+                operation = self.by_write.get(self._maker(target, after.version))
+                if operation is None or not operation.accepted:
+                    continue
+                knew = operation.intent.prior_tombstone if before.deleted else operation.intent.prior_version
+                if knew != before.version:
+                    yield f"4: {operation.intent.write_id} replaced {before.version} of {target}, and knew {knew}"

@@ -1,0 +1,259 @@
+"""A gateway's settling as one of several simulated processes: it can die or stand still at every call it makes.
+
+The settler, the table, the lookups and the journal's SQL are the real ones. The journal's thread is replaced by one
+that lives on virtual time, and the network by calls into the sandbox's server.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+from gateway.errors import Issue, IssueCode, Unavailable
+from gateway.fhir.json import JsonObject
+from gateway.journal.sqlite import SqliteJournal
+from gateway.saga.capability import Capability
+from gateway.saga.intent import Intent
+from gateway.saga.journal_port import JournalUnavailable
+from gateway.saga.ports import AnswerLost, NotSent, StreamedAnswer, UpstreamAnswer, UpstreamRequest
+from gateway.saga.settle import Settler, SettleSettings, Verified
+from gateway.sandbox.fhir_server import FhirServer
+from gateway.sandbox.store import Store
+from gateway.upstream.lookups import UpstreamLookups
+from tests.saga.world import BASE, LIMITS, PATIENT, AsgiUpstream
+
+T = TypeVar("T")
+EPOCH = 1_700_000_000.0
+TIMEOUT = 10.0  # what a gateway waits for an answer
+LATEST = 30.0  # how long after it was sent the server may apply a write: below `late_apply`
+SETTINGS = SettleSettings(late_apply=TIMEOUT + LATEST / 1.2, most_refusals=6)
+
+
+def now() -> float:
+    """Seconds since the epoch, on the simulated wall clock."""
+    return EPOCH + asyncio.get_running_loop().time()
+
+
+def clock() -> datetime:
+    """The same for the sandbox's store."""
+    return datetime.fromtimestamp(now(), UTC)
+
+
+@dataclass(slots=True)
+class Weather:
+    """What the network does to an exchange; `calm` makes it do nothing."""
+
+    random: Random
+    trouble: float = 0.25
+    calm: bool = False
+    down_until: float = 0.0
+
+    def next(self) -> str:
+        """What happens to the next exchange."""
+        if self.calm:
+            return "fine"
+        if now() < self.down_until:
+            return "refused"
+        if self.random.random() > self.trouble:
+            return "fine"
+        if self.random.random() < 0.08:
+            self.down_until = now() + self.random.uniform(1, 90)
+            return "refused"
+        return self.random.choice(("refused", "lost before", "lost after", "late", "busy", "error after", "cut after"))
+
+
+@dataclass(slots=True)
+class Life:
+    """One process from its start to its death: every call of a port passes here."""
+
+    random: Random
+    dies_after: int | None
+    pauses_after: int | None
+    disk_fails_after: int | None = None
+    calls: int = 0
+    dead: asyncio.Event = field(default_factory=asyncio.Event)
+    paused_until: float = 0.0
+
+    async def passing(self) -> None:
+        """Die or stand still when it is time; a dead process never comes back from here."""
+        self.calls += 1
+        if self.calls == self.dies_after:
+            self.dead.set()
+        if self.calls == self.pauses_after:
+            self.paused_until = now() + self.random.uniform(1, 120)
+        if now() < self.paused_until:
+            await asyncio.sleep(self.paused_until - now())
+        if self.dead.is_set():
+            await asyncio.Event().wait()
+
+
+@dataclass(slots=True)
+class Network:
+    """The server and what lies before it. `intended` says whether a write id is durable at this moment."""
+
+    weather: Weather
+    server: FhirServer
+    intended: Callable[[str], bool]
+    unannounced: list[str] = field(default_factory=list)
+    inner: AsgiUpstream = field(init=False)
+    at_work: set["asyncio.Task[UpstreamAnswer]"] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.inner = AsgiUpstream(self.server, timeout=10 * LATEST)
+
+    def leave(self, request: UpstreamRequest) -> None:
+        """A write is on its way: from here on it may be applied (PROMISES 3)."""
+        id_ = dict(request.headers).get(b"x-request-id", b"").decode()
+        if request.method != "GET" and not id_.startswith("U") and not self.intended(id_):
+            self.unannounced.append(id_)
+
+    async def exchange(self, request: UpstreamRequest) -> UpstreamAnswer:
+        """One exchange through the weather. Raises NotSent or AnswerLost."""
+        kind, random = self.weather.next(), self.weather.random
+        await asyncio.sleep(random.uniform(0.001, 0.05))
+        if kind == "refused":
+            raise NotSent("refused")
+        self.leave(request)
+        if kind == "lost before":
+            raise AnswerLost("lost on the way out")
+        if kind == "busy":
+            return UpstreamAnswer(status=random.choice((429, 503)), headers=(), body=b"")
+        delay = random.uniform(0, LATEST) if kind == "late" else 0.0
+        work = asyncio.create_task(self._apply(request, delay))
+        self.at_work.add(work)
+        work.add_done_callback(self.at_work.discard)
+        if kind == "late" and random.random() < 0.5:
+            raise AnswerLost("the connection broke")
+        done, _ = await asyncio.wait({work}, timeout=TIMEOUT)
+        if not done:
+            raise AnswerLost("no answer in time", timed_out=True)
+        answer = work.result()
+        if kind in ("lost after", "cut after"):
+            raise AnswerLost("lost on the way back")
+        return UpstreamAnswer(status=500, headers=(), body=b"") if kind == "error after" else answer
+
+    async def _apply(self, request: UpstreamRequest, delay: float) -> UpstreamAnswer:
+        await asyncio.sleep(delay)
+        answer = await self.inner._exchange(request)
+        # The date is the simulated one: lookups tell by it how far the server's clock is ahead.
+        date = clock().strftime("%a, %d %b %Y %H:%M:%S GMT").encode()
+        kept = tuple(header for header in answer.headers if header[0] != b"date")
+        return replace(answer, headers=(*kept, (b"date", date)))
+
+
+@dataclass(slots=True)
+class Port:
+    """One process' way to the server."""
+
+    life: Life
+    network: Network
+
+    async def send(self, request: UpstreamRequest, *, seconds: float | None = None) -> UpstreamAnswer:
+        await self.life.passing()
+        try:
+            return await self.network.exchange(request)
+        finally:
+            await self.life.passing()
+
+    def stream(self, request: UpstreamRequest) -> StreamedAnswer:
+        raise NotImplementedError
+
+
+class InlineWriter:
+    """`journal.writer.Writer` on virtual time: jobs in order, one transaction each."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], life: Life) -> None:
+        self._connect, self._life = connect, life
+        self._order = asyncio.Lock()
+        self.connection: sqlite3.Connection | None = None
+        self.broken: str | None = None
+
+    async def open(self) -> None:
+        self.connection = self._connect()
+        self.connection.execute("PRAGMA synchronous = OFF")  # power loss has a test of its own
+
+    async def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+
+    async def do(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        # As in the thread: a job that is queued is done, whether somebody waits for it or not.
+        return await asyncio.shield(asyncio.create_task(self._perform(run)))
+
+    async def _perform(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self.connection
+        if connection is None or self.broken is not None:
+            raise JournalUnavailable(self.broken or "not open")
+        async with self._order:
+            await self._life.passing()
+            await asyncio.sleep(0.002)
+            if self._life.calls >= (self._life.disk_fails_after or self._life.calls + 1):
+                self.broken = "SQLITE_FULL"
+                asyncio.get_running_loop().call_later(5, self._life.dead.set)  # somebody starts it anew
+                raise JournalUnavailable(self.broken)
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = run(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+            await self._life.passing()
+            return result
+
+
+class Replica:
+    """One process: ports, journal and settler of its own."""
+
+    def __init__(self, folder: Path, network: Network, capability: Capability, life: Life) -> None:
+        self.life = life
+        self.port = Port(life, network)
+        self.journal = SqliteJournal(folder / "journal.db", "replica")
+        self._inline(self.journal)
+        self.settler = Settler(
+            self.port,
+            self.journal,
+            self._verify,
+            now,
+            SETTINGS,
+            lookups=UpstreamLookups(self.port, LIMITS, base=BASE, clock=now),
+            capability=lambda: capability,
+            jitter=life.random.random,
+        )
+
+    def _inline(self, journal: SqliteJournal) -> None:
+        threaded = journal._writer
+        journal._writer = InlineWriter(threaded._connect, self.life)  # type: ignore[assignment]
+
+    async def _verify(self, intent: Intent, stored: JsonObject) -> Verified:
+        """As the pipeline does: the Patient is read anew, and an outage is no verdict."""
+        trouble = Unavailable(Issue(code=IssueCode.TRANSIENT, text="not read"))
+        try:
+            answer = await self.port.send(UpstreamRequest(method="GET", path="Patient/p1"))
+        except (NotSent, AnswerLost):
+            raise trouble from None
+        if answer.status != 200:
+            raise trouble
+        holds = stored.get("status") != "forbidden"
+        return Verified(holds=holds, failed=() if holds else ("policy/rule",))
+
+    async def start(self) -> "Replica":
+        await self.journal.open()
+        await self.settler.recover()
+        return self
+
+    def bury(self) -> None:
+        """The kernel frees what the dead held."""
+        self.life.dead.set()
+        self.journal._lock.abandon()
+
+
+def server() -> FhirServer:
+    """A server on the simulated clock, with one Patient."""
+    made = FhirServer(Store(clock=clock))
+    made.store.load(PATIENT)
+    return made

@@ -1,0 +1,264 @@
+"""One seeded run: clients, replicas, other writers and a server with habits, on virtual time."""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from gateway.fhir.interaction import InteractionCode
+from gateway.fhir.json import JsonObject
+from gateway.saga.capability import Capability, FindLost, GuardedDelete
+from gateway.saga.intent import CLOSED, Intent, State
+from gateway.saga.journal_port import JournalUnavailable
+from gateway.saga.ports import UpstreamRequest
+from gateway.saga.settle import Settled
+from gateway.sandbox.quirks import Quirks
+from gateway.upstream.capability import HAPI
+from tests.faults.replicas import Life, Network, Replica, Weather, now, server
+from tests.saga.world import observation, request
+
+_WORKING_SECONDS = 300.0
+_DEADLINE = 900.0  # seconds after the last fault by which nothing may be open (PROMISES 5 and 6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habit:
+    """A kind of server, and what a gateway's probes would say of it."""
+
+    name: str
+    quirks: Quirks
+    capability: Capability
+
+
+_RECORDING = replace(HAPI, find_lost=FindLost.REQUEST_ID)
+HABITS = (
+    Habit(name="hapi", quirks=Quirks.hapi(), capability=_RECORDING),
+    Habit(name="hapi without search", quirks=replace(Quirks.hapi(), source_disabled=True), capability=HAPI),
+    Habit(
+        name="guarded",
+        quirks=replace(Quirks(), versioned_delete=False),
+        capability=Capability(guarded_delete=GuardedDelete.IF_MATCH, guarded_update=True),
+    ),
+    Habit(
+        name="unguarded update",
+        quirks=replace(Quirks.hapi(), if_match_ignored_on_update=True),
+        capability=replace(_RECORDING, guarded_update=False),
+    ),
+    Habit(name="plain", quirks=replace(Quirks(), versioned_delete=False), capability=Capability()),
+    Habit(
+        name="skipping",
+        quirks=replace(Quirks.hapi(), version_ids="skipping"),
+        capability=replace(_RECORDING, numbered_versions=False),
+    ),
+    Habit(name="never deletes", quirks=replace(Quirks.hapi(), delete_forbidden=True), capability=_RECORDING),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Operation:
+    """One write of a client. `settled` stays None when the client never learned how it ended."""
+
+    intent: Intent
+    forbidden: bool
+    settled: Settled | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the client got a 2xx."""
+        answer = self.settled.answer if self.settled else None
+        committed = self.settled is not None and self.settled.state is State.COMMITTED
+        return committed and answer is not None and answer.status < 300
+
+
+@dataclass(slots=True)
+class Simulation:
+    """Everything of one run; the checker reads it when it is over."""
+
+    seed: int
+    folder: Path
+    random: Random = field(init=False)
+    habit: Habit = field(init=False)
+    network: Network = field(init=False)
+    replicas: list[Replica] = field(default_factory=list)
+    buried: list[Replica] = field(default_factory=list)  # kept: a dead process' tasks hang, they do not vanish
+    operations: list[Operation] = field(default_factory=list)
+    ended: dict[str, Intent] = field(default_factory=dict)
+    calm_seconds: float = 0.0
+    deaths: int = 0
+
+    async def run(self) -> "Simulation":
+        """Trouble, then calm; ends when nothing is open any more."""
+        self.random = random = Random(self.seed)
+        self.habit = HABITS[self.seed % len(HABITS)]
+        truth = server()
+        truth.store.quirks = self.habit.quirks
+        weather = Weather(random, trouble=random.choice((0.0, 0.1, 0.3, 0.5)))
+        for number in range(3):
+            truth.store.load(observation("preliminary", id_=f"o{number}", note=f"before-{number}"))
+        # Made before any replica is, so that the journal's file is there to be asked.
+        first = self._life(mortal=False)
+        self.network = Network(weather, truth, self._intended)
+        self.replicas = [await self._replica(first)]
+        self.replicas += [await self._replica(self._life()) for _ in range(random.randrange(3))]
+        tasks = [asyncio.create_task(self._client(number)) for number in range(random.randrange(2, 6))]
+        tasks += [asyncio.create_task(self._stranger()) for _ in range(random.randrange(2))]
+        keepers = [asyncio.create_task(self._keeper(place)) for place in range(len(self.replicas))]
+        await asyncio.wait(tasks, timeout=_WORKING_SECONDS)
+        for task in tasks:
+            if task.done():
+                task.result()
+        weather.calm = True
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+        await self._calm()
+        await self._end()
+        return self
+
+    def _life(self, *, mortal: bool = True) -> Life:
+        random = Random(self.random.random())
+        dies = random.randrange(1, 120) if mortal and random.random() < 0.7 else None
+        pauses = random.randrange(1, 120) if mortal and random.random() < 0.3 else None
+        breaks = random.randrange(1, 200) if mortal and random.random() < 0.2 else None
+        return Life(random, dies, pauses, breaks)
+
+    async def _replica(self, life: Life) -> Replica:
+        return await Replica(self.folder, self.network, self.habit.capability, life).start()
+
+    async def _replace(self, place: int, life: Life) -> None:
+        self.replicas[place].bury()
+        self.buried.append(self.replicas[place])
+        self.replicas[place] = await self._replica(life)
+
+    async def _keeper(self, place: int) -> None:
+        """Starts a replica again some time after it died."""
+        while True:
+            await self.replicas[place].life.dead.wait()
+            self.deaths += 1
+            await asyncio.sleep(self.random.uniform(0.1, 40))
+            await self._replace(place, self._life())
+
+    def _intended(self, write_id: str) -> bool:
+        """By a connection of its own: what others could see on the disk."""
+        with contextlib.closing(sqlite3.connect(self.folder / "journal.db")) as connection:
+            query = "SELECT state FROM intent WHERE write_id = ?"
+            row: tuple[str] | None = connection.execute(query, (write_id,)).fetchone()
+            return row is not None and row[0] == State.INTENDED.value
+
+    async def _client(self, number: int) -> None:
+        for turn in range(self.random.randrange(1, 5)):
+            await asyncio.sleep(self.random.uniform(0, 20))
+            place = self.random.randrange(len(self.replicas))
+            replica = self.replicas[place]
+            if replica.life.dead.is_set():
+                continue  # connection refused
+            operation, sent = self._write(f"{number}-{turn}")
+            self.operations.append(operation)
+            settling = asyncio.ensure_future(replica.settler.start(operation.intent, sent))
+            dying = asyncio.create_task(replica.life.dead.wait())
+            waiting: set[asyncio.Future[Any]] = {settling, dying}
+            await asyncio.wait(waiting, timeout=200, return_when=asyncio.FIRST_COMPLETED)
+            dying.cancel()
+            if settling.done():
+                with contextlib.suppress(JournalUnavailable):
+                    operation.settled = settling.result()
+
+    def _write(self, note: str) -> tuple[Operation, UpstreamRequest]:
+        random = self.random
+        forbidden = random.random() < 0.5
+        status = "forbidden" if forbidden else "final"
+        kind = random.choice(("create", "create", "conditional", "update", "update", "fresh"))
+        id_: str | None = None
+        extra: list[tuple[bytes, bytes]] = []
+        condition: str | None = None
+        if kind == "conditional":
+            note = f"shared-{random.randrange(3)}"
+            condition = f"identifier=urn:n|{note}"
+            extra.append((b"if-none-exist", condition.encode()))
+        elif kind != "create":
+            id_ = f"o{random.randrange(3)}" if kind == "update" else f"f{random.randrange(4)}"
+        body = observation(status, id_=id_, note=note)
+        intent = self._intent(id_, body, condition)
+        guard = intent.prior_version or intent.prior_tombstone
+        if guard:
+            extra.append((b"if-match", f'W/"{guard}"'.encode()))
+        method, path = ("POST", "Observation") if id_ is None else ("PUT", f"Observation/{id_}")
+        return Operation(intent=intent, forbidden=forbidden), request(method, path, body, *extra)
+
+    def _intent(self, id_: str | None, body: bytes, condition: str | None) -> Intent:
+        current = self.network.server.store.current(("Observation", id_)) if id_ else None
+        live = current is not None and not current.deleted
+        number = len(self.operations)
+        return Intent(
+            decision_id=f"d{number}",
+            write_id=f"w{number:015d}",
+            interaction=InteractionCode.UPDATE if id_ else InteractionCode.CREATE,
+            type="Observation",
+            id=id_,
+            if_none_exist=condition,
+            body=body,
+            prior_version=current.version if current is not None and live else None,
+            prior_body=json.dumps(current.resource).encode() if current is not None and live else None,
+            prior_tombstone=current.version if current is not None and not live else None,
+            client_id="lab",
+            issuer="https://issuer.example",
+            started_at=now(),
+        )
+
+    async def _stranger(self) -> None:
+        """Somebody who writes around the gateway: changes, deletes, and refers to what others wrote."""
+        store = self.network.server.store
+        for number in range(self.random.randrange(1, 6)):
+            await asyncio.sleep(self.random.uniform(0, 30))
+            live = list(store.live("Observation"))
+            if not live:
+                continue
+            target = self.random.choice(live)
+            kind = self.random.choice(("change", "delete", "refer"))
+            id_ = f"x{number:015d}".encode()
+            if kind == "change":
+                body = observation("amended", id_=target.id, note=f"stranger-{number}")
+                sent = request("PUT", f"Observation/{target.id}", body, (b"x-request-id", id_))
+            elif kind == "delete":
+                sent = request("DELETE", f"Observation/{target.id}", b"", (b"x-request-id", id_))
+            else:
+                about = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+                body = json.dumps({**about, "derivedFrom": [{"reference": f"Observation/{target.id}"}]}).encode()
+                sent = request("POST", "Observation", body, (b"x-request-id", id_))
+            await self.network.inner._exchange(sent)
+
+    async def _calm(self) -> None:
+        """Everything runs again and the server answers: from here on the deadline counts."""
+        for place, replica in enumerate(self.replicas):
+            life = Life(Random(self.random.random()), None, None)
+            if replica.life.dead.is_set():
+                await self._replace(place, life)
+            else:
+                replica.life.dies_after = replica.life.pauses_after = replica.life.disk_fails_after = None
+                if replica.journal.broken is not None:
+                    await self._replace(place, life)
+        began = now()
+        while now() - began < _DEADLINE + 200:  # 200: who stood still at the end of the trouble wakes up first
+            if await self._all_closed() and not self.network.at_work:
+                break
+            await asyncio.sleep(1)
+        self.calm_seconds = now() - began
+
+    async def _all_closed(self) -> bool:
+        entries = await self.replicas[0].journal.list(list(State), 10_000)
+        self.ended = {entry.write_id: entry for entry in entries}
+        return all(entry.state in CLOSED or entry.state is State.STUCK for entry in entries)
+
+    async def _end(self) -> None:
+        for replica in self.replicas:
+            await replica.settler.close(0)
+            await replica.journal.close()
+
+
+def status_of(resource: JsonObject | None) -> object:
+    """The element that decides."""
+    return (resource or {}).get("status")
