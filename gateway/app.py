@@ -40,6 +40,7 @@ from gateway.pipeline.watch import Watch
 from gateway.pipeline.write import Writer
 from gateway.saga.intent import new_write_id
 from gateway.saga.settle import Settler
+from gateway.upstream.breaker import Breaker
 from gateway.upstream.capability import CapabilityProbe
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.lookups import UpstreamLookups
@@ -183,7 +184,7 @@ class Ports:
     log: DecisionLog
     policies: Policies
     client: UpstreamClient
-    upstream: Measured
+    upstream: Breaker
     probe: CapabilityProbe
     http: httpx.AsyncClient
     keys: JwksKeys
@@ -230,7 +231,7 @@ def _ports(config: Config) -> Ports:
     metrics.unsafe_settings(settings.unsafe_of(config))
     name = f"{os.uname().nodename}-{os.getpid()}"
     client = UpstreamClient(settings.upstream_of(config))
-    upstream = Measured(client, metrics)
+    upstream = Breaker(Measured(client, metrics), settings.breaker_of(config), metrics)
     http = http_client()
     base = _upstream_base(config)
     wanted = config.upstream.find_lost_writes

@@ -132,6 +132,7 @@ class UpstreamServer(_Model):
     fhir_version: Annotated[Literal["R4"], BeforeValidator(_fhir_version)] = "R4"
     timeout: Annotated[Seconds, Field(ge=0.1, le=3600)] = 30.0
     max_connections: Annotated[Integer, Field(ge=1, le=10_000)] = 100
+    max_waiting: Annotated[Integer, Field(ge=0, le=100_000)] = 500
     credentials: Credentials = NoCredentials()
     find_lost_writes: Annotated[Literal["auto", "request-id", "history", "none"], BeforeValidator(_find_lost)] = "auto"
 

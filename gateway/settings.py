@@ -7,9 +7,11 @@ from gateway.fhir.resource import BodyLimits
 from gateway.identity.settings import IssuerSettings
 from gateway.saga.settle import SettleSettings, crash_point_of
 from gateway.upstream import settings as upstream_settings
+from gateway.upstream.breaker import BreakerSettings
 
 # How much longer than its own time-out the server may still be at work on a write.
 _LATE_SECONDS = 5.0
+_LONGEST_WAIT = 5.0  # for an exchange to come free; a write that waits has not left yet
 
 
 def issuers_of(config: Config) -> tuple[IssuerSettings, ...]:
@@ -55,6 +57,13 @@ def upstream_of(config: Config) -> upstream_settings.UpstreamSettings:
     )
 
 
+def breaker_of(config: Config) -> BreakerSettings:
+    """How many requests the FHIR server is asked at once, and how many may wait."""
+    upstream = config.upstream
+    longest = min(_LONGEST_WAIT, upstream.timeout)
+    return BreakerSettings(at_once=upstream.max_connections, waiting=upstream.max_waiting, longest_wait=longest)
+
+
 def limits_of(config: Config) -> BodyLimits:
     """How large and deep a body may be."""
     return BodyLimits(bytes=config.limits.body, depth=config.limits.depth)
@@ -64,7 +73,7 @@ def settle_of(config: Config) -> SettleSettings:
     """How writes are settled."""
     return SettleSettings(
         live_wait=config.upstream.timeout,
-        late_apply=config.upstream.timeout + _LATE_SECONDS,
+        late_apply=breaker_of(config).longest_wait + config.upstream.timeout + _LATE_SECONDS,
         limits=limits_of(config),
         crash_at=crash_point_of(os.environ),
     )

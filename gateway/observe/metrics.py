@@ -80,7 +80,7 @@ class Metrics:
             "http_overhead_seconds", "Time of a request not spent on the FHIR server.", REQUEST_SECONDS, "interaction"
         )
         self._in_flight = self._gauge("http_requests_in_flight", "Requests being answered.", mode="sum")
-        self._rejected = self._counter("rejected_requests_total", "Requests turned away before dispatch.", "reason")
+        self._rejected = self._counter("rejected_requests_total", "Requests turned away.", "reason")
         self._decided = self._counter(
             "decisions_total", "Decisions on writes.", "interaction", "resource_type", "decision"
         )
@@ -101,6 +101,13 @@ class Metrics:
         self._sent = self._counter("upstream_requests_total", "Requests to the FHIR server.", "method", "code")
         self._sent_seconds = self._histogram(
             "upstream_request_duration_seconds", "Requests to the FHIR server.", UPSTREAM_SECONDS, "method"
+        )
+
+        # Summed over the workers: how many of them know the server not to answer.
+        self._circuit = self._gauge(
+            "upstream_circuit_open",
+            "1 while requests are held back because the FHIR server does not answer.",
+            mode="sum",
         )
 
     def _define_saga(self) -> None:
@@ -160,8 +167,12 @@ class Metrics:
         self._flying -= 1
 
     def rejected(self, reason: str) -> None:
-        """A request turned away before dispatch: framing, headers, timeout, body_too_large, shutting_down."""
+        """A request turned away: framing, headers, timeout, body_too_large, shutting_down, queue_full, circuit_open."""
         self._rejected.labels(reason).inc()
+
+    def upstream_circuit(self, *, is_open: bool) -> None:
+        """Whether the FHIR server is known not to answer."""
+        self._circuit.set(1 if is_open else 0)
 
     def decision(self, interaction: str, type_: str | None, decision: str) -> None:
         """One decision on a write: allow, warn, deny, undo or error."""

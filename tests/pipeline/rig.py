@@ -165,7 +165,14 @@ def issues(response: httpx.Response) -> list[tuple[str, str | None]]:
 
 
 def configuration(
-    folder: Path, *, port: int, upstream: str, issuer: str, policies: Mapping[str, str], extra: str
+    folder: Path,
+    *,
+    port: int,
+    upstream: str,
+    issuer: str,
+    policies: Mapping[str, str],
+    extra: str,
+    server_keys: str = "",
 ) -> Path:
     """Writes gateway.yaml and the policies."""
     (folder / "policies").mkdir(exist_ok=True)
@@ -177,7 +184,7 @@ def configuration(
 listen: 127.0.0.1:{port}
 public_url: http://127.0.0.1:{port}/fhir
 admin: 127.0.0.1:0
-upstream: {{url: {upstream}, timeout: 2s}}
+upstream: {{url: {upstream}, timeout: 2s{server_keys}}}
 issuers:
   - issuer: {issuer}
     audiences: [http://127.0.0.1:{port}/fhir]
@@ -197,6 +204,7 @@ async def rigged(
     *,
     quirks: Quirks | None = None,
     extra: str = "",
+    server_keys: str = "",
     store: Store | None = None,
 ) -> AsyncIterator[Rig]:
     """A rig for one test; everything is stopped afterwards."""
@@ -212,7 +220,13 @@ async def rigged(
     running = [asyncio.create_task(each.serve()) for each in servers]
     await eventually(lambda: all(each.started for each in servers))
     path = configuration(
-        folder, port=port, upstream=upstream, issuer=issuer.url, policies=policies or {"lab": LAB + AFTER}, extra=extra
+        folder,
+        port=port,
+        upstream=upstream,
+        issuer=issuer.url,
+        policies=policies or {"lab": LAB + AFTER},
+        extra=extra,
+        server_keys=server_keys,
     )
     app = build(load(path, {}))
     await app.start()
