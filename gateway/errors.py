@@ -177,6 +177,10 @@ class Unavailable(GatewayError):
         self.retry_after = retry_after
 
 
+class TooBusy(Unavailable):
+    """More is asked at once than can be served; nothing was looked at."""
+
+
 class UpstreamTimedOut(GatewayError):
     """The FHIR server did not answer in time; whether it stored the write is in doubt."""
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from gateway.errors import GatewayError, Internal, Issue, IssueCode, Severity
+from gateway.errors import GatewayError, Internal, Issue, IssueCode, Severity, TooBusy
 from gateway.fhir.outcome import operation_outcome
 from gateway.ingress import framing
 from gateway.ingress.body import BodyReader, Receive
@@ -64,6 +64,7 @@ class Endpoint:
         record: Record,
         body_limit: int,
         body_seconds: float = 30.0,
+        most_in_flight: int = 1_000,
     ) -> None:
         self._dispatcher = dispatcher
         self._bases = bases
@@ -73,18 +74,28 @@ class Endpoint:
         self._record = record
         self._body_limit = body_limit
         self._body_seconds = body_seconds
+        self._most_in_flight = most_in_flight
+        self._in_flight = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One HTTP request; the lifespan and websockets are the server's business, not this application's."""
         if scope["type"] != "http":
             raise ValueError("only HTTP requests are served here")
         self._record.begins()
+        self._in_flight += 1
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._in_flight -= 1
+
+    async def _serve(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         trace = Trace(decision_id=self._new_decision_id())
         body: BodyReader | None = None
         problem: GatewayError | None = None
         outcome: Reply | Streamed
         try:
             head = self._examine(scope)
+            self._admit()
             body = BodyReader(receive, head, limit=self._body_limit, seconds=self._body_seconds)
             answer = await self._dispatcher.answer(_request(head, body), trace)
             outcome = answer if isinstance(answer, Streamed) else self._reply(answer, trace)
@@ -101,6 +112,11 @@ class Endpoint:
         must_close = outcome.close or (body is not None and body.must_close)
         await send_reply(send, closing(outcome) if must_close else outcome, trace.decision_id, receive)
         self._record(trace, outcome.status, problem)
+
+    def _admit(self) -> None:
+        # Before a token is looked at, and at once: a queue that nobody bounds only makes everybody wait.
+        if self._in_flight > self._most_in_flight:
+            raise TooBusy(Issue(code=IssueCode.TRANSIENT, text="Too many requests are under way."))
 
     def _examine(self, scope: MutableMapping[str, Any]) -> framing.RequestHead:
         return framing.examine(

@@ -37,6 +37,7 @@ STATUS: dict[type[GatewayError], int] = {
     errors.Internal: 500,
     errors.NotImplementedHere: 501,
     errors.UpstreamFault: 502,
+    errors.TooBusy: 503,
     errors.Unavailable: 503,
     errors.UpstreamTimedOut: 504,
 }

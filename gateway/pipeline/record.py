@@ -7,7 +7,15 @@ stays inside.
 import time
 from dataclasses import dataclass
 
-from gateway.errors import BadFraming, GatewayError, HeadersTooLarge, RequestTimedOut, TooLarge, Unauthenticated
+from gateway.errors import (
+    BadFraming,
+    GatewayError,
+    HeadersTooLarge,
+    RequestTimedOut,
+    TooBusy,
+    TooLarge,
+    Unauthenticated,
+)
 from gateway.fhir.interaction import InteractionCode
 from gateway.observe.decision_log import DecisionLog
 from gateway.observe.decision_record import DecisionRecord
@@ -20,6 +28,7 @@ _WRITES = (InteractionCode.CREATE, InteractionCode.UPDATE)
 _REJECTED: dict[type[GatewayError], str] = {
     BadFraming: "framing",
     HeadersTooLarge: "headers_too_large",
+    TooBusy: "queue_full",
     RequestTimedOut: "timeout",
 }
 
@@ -65,7 +74,7 @@ class Recorder:
             return  # a read that needed no decision leaves its metrics only
         if isinstance(problem, TooLarge):
             self.metrics.rejected("body_too_large")
-        elif isinstance(problem, BadFraming | HeadersTooLarge | RequestTimedOut):
+        elif isinstance(problem, BadFraming | HeadersTooLarge | TooBusy | RequestTimedOut):
             self.metrics.rejected(_REJECTED[type(problem)])
         self.log.write(_record(trace, status, problem, verdict, total))
 

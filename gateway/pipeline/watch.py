@@ -12,7 +12,6 @@ from gateway.pipeline.policies import Policies
 from gateway.saga.journal_port import Journal, JournalCounts, JournalUnavailable
 from gateway.upstream.capability import CapabilityProbe
 
-
 _FOLDS = 10  # in one round
 
 
