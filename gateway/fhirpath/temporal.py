@@ -69,6 +69,15 @@ class Temporal:
         zone = match.groupdict().get("zone")
         return cls(kind, parts, _minutes(zone), text.removeprefix("T") if kind == "Time" else text)
 
+    @classmethod
+    def of(cls, kind: str, parts: tuple[int | Decimal, ...], offset: int | None) -> "Temporal":
+        """From its parts."""
+        return cls(kind, parts, offset, _text(kind, parts, offset))
+
+    def as_date_time(self) -> "Temporal":
+        """A date as a date-time of the same precision."""
+        return self if self.kind == "DateTime" else Temporal("DateTime", self.parts, self.offset, self.text)
+
     def compare(self, other: "Temporal") -> int | None:
         """-1, 0 or 1; None when the precision or a missing offset leaves it open."""
         if (self.kind == "Time") != (other.kind == "Time"):
@@ -211,7 +220,7 @@ def _text(kind: str, parts: tuple[int | Decimal, ...], offset: int | None) -> st
     if kind == "Time":
         return ":".join(texts)
     date = "-".join(texts[:_DATE_PARTS])
-    if kind == "Date":
+    if len(parts) <= _DATE_PARTS:
         return date
     zone = ""
     if offset is not None and len(parts) > _DATE_PARTS:

@@ -1,0 +1,132 @@
+"""The operators that compare, compiled: a literal on the right, as most rules have it, is prepared once."""
+
+from collections.abc import Callable
+from typing import Final
+
+from gateway.fhirpath import equality
+from gateway.fhirpath.env import Env, Expr
+from gateway.fhirpath.items import (
+    FALSE,
+    NONE,
+    TRUE,
+    Collection,
+    Element,
+    EvaluationError,
+    boolean,
+)
+
+
+def comparison(operator: str, left: Expr, right: Expr, fixed: Collection | None) -> Expr:
+    """`left operator right`; `fixed` is the right side's value when it is known at compile time."""
+    if fixed is not None and all(type(value) is str for value in fixed):
+        texts = frozenset(value for value in fixed if isinstance(value, str))
+        if operator == "in":
+            return _in_texts(left, fixed, texts)
+        if operator in ("=", "!=") and len(fixed) == 1:
+            return _text_equality(left, fixed, unequal=operator == "!=")
+    if operator in _ORDERS:
+        return _ordered(left, right, _ORDERS[operator])
+    compare = COMPARISONS[operator]
+
+    def evaluate(env: Env) -> Collection:
+        one, other = left(env), right(env)
+        _count(env, one, other, pairwise=operator in _PAIRWISE)
+        return compare(one, other)
+
+    return evaluate
+
+
+def _count(env: Env, one: Collection, other: Collection, *, pairwise: bool) -> None:
+    if len(one) > 1 or len(other) > 1:
+        env.spend((len(one) + 1) * (len(other) + 1) if pairwise else len(one) + len(other))
+    else:
+        env.spend(1)
+    env.weigh(one)
+    env.weigh(other)
+
+
+def _in_texts(left: Expr, fixed: Collection, texts: frozenset[str]) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        values = left(env)
+        if len(values) == 1:
+            item = values[0]
+            if type(item) is Element and type(item.value) is str and item.type.read is None:
+                return TRUE if item.value in texts else FALSE
+        env.weigh(values)
+        env.spend(len(fixed))
+        return _in(values, fixed)
+
+    return evaluate
+
+
+def _text_equality(left: Expr, fixed: Collection, *, unequal: bool) -> Expr:
+    text = fixed[0]
+    same, other = (FALSE, TRUE) if unequal else (TRUE, FALSE)
+    compare = _not_equal if unequal else _equal
+
+    def evaluate(env: Env) -> Collection:
+        values = left(env)
+        if len(values) == 1:
+            item = values[0]
+            if type(item) is Element and type(item.value) is str and item.type.read is None:
+                return same if item.value == text else other
+        env.weigh(values)
+        return compare(values, fixed)
+
+    return evaluate
+
+
+def _equal(left: Collection, right: Collection) -> Collection:
+    return boolean(equality.equal(left, right))
+
+
+def _not_equal(left: Collection, right: Collection) -> Collection:
+    answer = equality.equal(left, right)
+    return NONE if answer is None else FALSE if answer else TRUE
+
+
+def _equivalent(left: Collection, right: Collection) -> Collection:
+    return TRUE if equality.equivalent(left, right) else FALSE
+
+
+def _not_equivalent(left: Collection, right: Collection) -> Collection:
+    return FALSE if equality.equivalent(left, right) else TRUE
+
+
+def _in(left: Collection, right: Collection) -> Collection:
+    if len(left) > 1:
+        raise EvaluationError("in expects a single value, not several")
+    return boolean(equality.is_in(left[0], right)) if left else NONE
+
+
+def _contains(left: Collection, right: Collection) -> Collection:
+    if len(right) > 1:
+        raise EvaluationError("contains expects a single value, not several")
+    return boolean(equality.is_in(right[0], left)) if right else NONE
+
+
+def _ordered(left: Expr, right: Expr, holds: Callable[[int], bool]) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        order = equality.order(left(env), right(env))
+        env.spend(1)
+        return NONE if order is None else TRUE if holds(order) else FALSE
+
+    return evaluate
+
+
+_ORDERS: Final[dict[str, Callable[[int], bool]]] = {
+    "<": lambda order: order < 0,
+    "<=": lambda order: order <= 0,
+    ">": lambda order: order > 0,
+    ">=": lambda order: order >= 0,
+}
+_PAIRWISE: Final = frozenset({"in", "contains", "~", "!~"})
+COMPARISONS: Final[dict[str, Callable[[Collection, Collection], Collection]]] = {
+    "=": _equal,
+    "!=": _not_equal,
+    "~": _equivalent,
+    "!~": _not_equivalent,
+    "in": _in,
+    "contains": _contains,
+    **dict.fromkeys(_ORDERS, _equal),
+}

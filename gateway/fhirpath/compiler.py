@@ -1,0 +1,336 @@
+"""From tree to Python closures: one closure for each node, over plain JSON values.
+
+Every path counts the items that it gives, and every function what it walks, so that the work of an evaluation is
+bounded by its budget whatever the expression and the input.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from gateway.fhirpath.arithmetic import ARITHMETIC, negative, positive
+from gateway.fhirpath.comparison import COMPARISONS, comparison
+from gateway.fhirpath.env import Env, Expr, Step
+from gateway.fhirpath.equality import distinct
+from gateway.fhirpath.items import NONE, BudgetExceeded, Collection, EvaluationError, Types, only
+from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, strictly
+from gateway.fhirpath.navigation import member_step, type_step
+from gateway.fhirpath.ordering import turned
+from gateway.fhirpath.signature import Signature
+from gateway.fhirpath.tree import (
+    Binary,
+    Empty,
+    Function,
+    Index,
+    Indexer,
+    Literal,
+    Member,
+    Node,
+    Path,
+    SortKey,
+    This,
+    Total,
+    TypeOp,
+    Unary,
+    Variable,
+    operands,
+    type_name,
+)
+from gateway.fhirpath.type_tests import TYPE_FUNCTIONS, type_test
+
+_TEXT_STEP: Final = 256  # characters of a produced string that cost one unit of work
+
+
+class Compiler:
+    """Compiles the nodes of one expression.
+
+    `strict`: a value that is no boolean is never taken for one. `explain`: every node leaves its value in
+    `Env.record`.
+    """
+
+    def __init__(
+        self,
+        *,
+        types: Types,
+        library: Mapping[str, Signature],
+        strict: bool = False,
+        explain: bool = False,
+        scoped: bool = False,
+    ) -> None:
+        self.types = types
+        self.truth = strictly if strict else by_singleton
+        self._library = library
+        self._explain = explain
+        self._scoped = scoped
+
+    def compile(self, node: Node) -> Expr:
+        """The closure of a node. Function names and numbers of arguments were checked before (KeyError)."""
+        made = self._compilers[type(node)](self, node)
+        return _recorded(made, node) if self._explain else made
+
+    def scope(self, node: Node) -> Expr:
+        """As `compile`; what `defineVariable` defines inside ends here."""
+        made = self.compile(node)
+        return _scoped(made) if self._scoped and _defines(node) else made
+
+    def _literal(self, node: Literal) -> Expr:
+        return _constant([node.value])
+
+    def _empty(self, _node: Empty) -> Expr:
+        return _constant(NONE)
+
+    def _this(self, _node: This) -> Expr:
+        return _this
+
+    def _index(self, _node: Index) -> Expr:
+        return _index
+
+    def _total(self, _node: Total) -> Expr:
+        return _total
+
+    def _variable(self, node: Variable) -> Expr:
+        name = node.name
+        if name in ("resource", "rootResource") and not self._scoped:
+            return _resource
+        return lambda env: env.variable(name)
+
+    def _bare(self, node: Member | Function) -> Expr:
+        if isinstance(node, Member) and node.name[:1].isupper() and self.types.model.knows(node.name):
+            return _on_this(type_step(node.name, self.types))
+        return _on_this(self._step(node))
+
+    def _step(self, node: Node) -> Step:
+        """What follows a dot, or stands alone on `$this`."""
+        if isinstance(node, Member):
+            return member_step(node.name, self.types)
+        if isinstance(node, Function):
+            return self._call(node)
+        alone = self.compile(node)  # `$this` and its like may be written after a dot
+        return lambda env, _focus: alone(env)
+
+    def _call(self, node: Function) -> Step:
+        if node.name in TYPE_FUNCTIONS:
+            return type_test(node.name, type_name(node.arguments[0]) or "", self.types)
+        signature = self._library[node.name]
+        compile_argument = self._sort_argument if node.name == "sort" else self.scope
+        arguments = tuple(compile_argument(argument) for argument in node.arguments)
+        call = signature.call
+        if signature.lazy:
+            return partial(_lazily, call, arguments, self.truth)
+        return _eager(call, arguments)
+
+    def _sort_argument(self, node: Node) -> Expr:
+        """`sort(-family)` turns the order of strings, too: there the sign is no arithmetic."""
+        if isinstance(node, SortKey):
+            operand = self.scope(node.operand)
+            return turned(operand) if node.descending else operand
+        if isinstance(node, Unary) and node.operator == "-":
+            return turned(self.scope(node.operand))
+        return self.scope(node)
+
+    def _path(self, node: Path) -> Expr:
+        if self._explain:
+            return _chain(self.compile(node.base), (self._step(node.step),))
+        steps = [self._step(node.step)]
+        base = node.base
+        while isinstance(base, Path):
+            steps.append(self._step(base.step))
+            base = base.base
+        return _chain(self.compile(base), tuple(reversed(steps)))
+
+    def _indexer(self, node: Indexer) -> Expr:
+        base, index = self.compile(node.base), self.scope(node.index)
+
+        def evaluate(env: Env) -> Collection:
+            values = base(env)
+            number = only(index(env), "an index")
+            if number is None:
+                return NONE
+            if isinstance(number, bool) or not isinstance(number, int):
+                raise EvaluationError("an index is one whole number")
+            return [values[number]] if 0 <= number < len(values) else NONE
+
+        return evaluate
+
+    def _unary(self, node: Unary) -> Expr:
+        operand = self.scope(node.operand)
+        sign = negative if node.operator == "-" else positive
+        return lambda env: sign(operand(env))
+
+    def _binary(self, node: Binary) -> Expr:
+        left, right = self.scope(node.left), self.scope(node.right)
+        operator = node.operator
+        if operator in LOGIC:
+            return LOGIC[operator](left, right, self.truth)
+        if operator in COMPARISONS:
+            return comparison(operator, left, right, _fixed(node.right))
+        if operator == "|":
+            fixed = _fixed(node)
+            return _union(left, right) if fixed is None else _constant(fixed)
+        calculate = ARITHMETIC[operator]
+
+        def evaluate(env: Env) -> Collection:
+            found = calculate(left(env), right(env))
+            env.spend(1)
+            _weigh(env, found)
+            return found
+
+        return evaluate
+
+    def _type_op(self, node: TypeOp) -> Expr:
+        operand, test = self.compile(node.operand), type_test(node.operator, node.type, self.types)
+        return lambda env: test(env, operand(env))
+
+    def _sort_key(self, node: SortKey) -> Expr:
+        return self.compile(node.operand)
+
+    _compilers: Final[dict[type[Node], Callable[..., Expr]]] = {
+        Literal: _literal,
+        Empty: _empty,
+        This: _this,
+        Index: _index,
+        Total: _total,
+        Variable: _variable,
+        Member: _bare,
+        Function: _bare,
+        Path: _path,
+        Indexer: _indexer,
+        Unary: _unary,
+        Binary: _binary,
+        TypeOp: _type_op,
+        SortKey: _sort_key,
+    }
+
+
+def defines(tree: Node) -> bool:
+    """Whether `defineVariable` occurs anywhere."""
+    return _defines(tree)
+
+
+def _defines(node: Node) -> bool:
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Function) and one.name == "defineVariable":
+            return True
+        waiting.extend(operands(one))
+    return False
+
+
+def _fixed(node: Node) -> Collection | None:
+    """The value of a literal, or of a union of literals, at compile time."""
+    if isinstance(node, Literal):
+        return [node.value]
+    if isinstance(node, Binary) and node.operator == "|":
+        left, right = _fixed(node.left), _fixed(node.right)
+        return None if left is None or right is None else distinct(left + right)
+    return None
+
+
+def _constant(values: Collection) -> Expr:
+    return lambda _env: values
+
+
+def _this(env: Env) -> Collection:
+    return env.this
+
+
+def _resource(env: Env) -> Collection:
+    return env.resource
+
+
+def _index(env: Env) -> Collection:
+    if env.index is None:
+        raise EvaluationError("$index has no value here")
+    return [env.index]
+
+
+def _total(env: Env) -> Collection:
+    if env.total is None:
+        raise EvaluationError("$total has no value here")
+    return env.total
+
+
+def _on_this(step: Step) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        found = step(env, env.this)
+        env.left -= 1 + len(found)
+        if env.left < 0:
+            raise BudgetExceeded
+        return found
+
+    return evaluate
+
+
+def _chain(base: Expr, steps: tuple[Step, ...]) -> Expr:
+    if len(steps) == 1:
+        (only_step,) = steps
+
+        def evaluate_one(env: Env) -> Collection:
+            found = only_step(env, base(env))
+            env.left -= 1 + len(found)
+            if env.left < 0:
+                raise BudgetExceeded
+            return found
+
+        return evaluate_one
+
+    def evaluate(env: Env) -> Collection:
+        found = base(env)
+        for step in steps:
+            found = step(env, found)
+            env.left -= 1 + len(found)
+            if env.left < 0:
+                raise BudgetExceeded
+        return found
+
+    return evaluate
+
+
+def _lazily(
+    call: Callable[..., Collection], arguments: tuple[Expr, ...], truth: Truth, env: Env, focus: Collection
+) -> Collection:
+    return call(env, focus, truth, *arguments)
+
+
+def _eager(call: Callable[..., Collection], arguments: tuple[Expr, ...]) -> Step:
+    if not arguments:
+        return call
+    if len(arguments) == 1:
+        (argument,) = arguments
+        return lambda env, focus: call(env, focus, argument(env))
+    return lambda env, focus: call(env, focus, *[argument(env) for argument in arguments])
+
+
+def _union(left: Expr, right: Expr) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        values = left(env) + right(env)
+        env.spend(len(values))
+        env.weigh(values)
+        return distinct(values)
+
+    return evaluate
+
+
+def _weigh(env: Env, values: Collection) -> None:
+    if values and isinstance(values[0], str):
+        env.spend(len(values[0]) // _TEXT_STEP)
+
+
+def _scoped(expr: Expr) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        defined = env.defined
+        found = expr(env)
+        env.defined = defined
+        return found
+
+    return evaluate
+
+
+def _recorded(expr: Expr, node: Node) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        found = expr(env)
+        env.record.append((node.offset, node.length, found))
+        return found
+
+    return evaluate

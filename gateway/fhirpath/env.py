@@ -1,0 +1,115 @@
+"""What one evaluation carries: its inputs, what `$this` is at the moment, and the work that is left to it."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from gateway.fhirpath.items import BudgetExceeded, Collection, Element, EvaluationError, Item, Types, lift
+from gateway.fhirpath.temporal import Temporal
+
+_CONSTANTS: Final = {
+    "ucum": "http://unitsofmeasure.org",
+    "sct": "http://snomed.info/sct",
+    "loinc": "http://loinc.org",
+}
+_PREFIXES: Final = {
+    "vs-": "http://hl7.org/fhir/ValueSet/",
+    "ext-": "http://hl7.org/fhir/StructureDefinition/",
+}
+ROOT_NAMES: Final = ("resource", "context", "rootResource")
+
+
+class Env:
+    """One evaluation. Every part of it belongs to one thread and ends with it."""
+
+    __slots__ = (
+        *("context", "defined", "index", "instant", "left", "record", "release", "resolvable", "resource", "strict"),
+        *("this", "total", "types", "variables"),
+    )
+
+    def __init__(
+        self,
+        *,
+        types: Types,
+        release: str,
+        resource: Collection,
+        context: Collection,
+        variables: Mapping[str, object],
+        resolvable: Mapping[str, object],
+        now: str | None,
+        budget: int,
+        strict: bool,
+    ) -> None:
+        self.types = types
+        self.release = release
+        self.resource = resource
+        self.context = context
+        self.this = context
+        self.variables = variables
+        self.resolvable = resolvable
+        self.instant = now
+        self.strict = strict
+        self.left = budget
+        self.index: int | None = None
+        self.total: Collection | None = None
+        self.defined: Mapping[str, Collection] = {}
+        self.record: list[tuple[int, int, Collection]] = []
+
+    def spend(self, units: int) -> None:
+        """Count work. Raises BudgetExceeded when none is left."""
+        self.left -= units
+        if self.left < 0:
+            raise BudgetExceeded
+
+    def weigh(self, values: Collection) -> None:
+        """Count the JSON values inside of items that are about to be compared as a whole."""
+        for item in values:
+            waiting: list[object] = [item.value] if isinstance(item, Element) and isinstance(item.value, dict) else []
+            while waiting:
+                value = waiting.pop()
+                children = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+                self.spend(1)
+                waiting.extend(children)
+
+    @property
+    def now(self) -> Temporal | None:
+        """The instant that was given, read when it is asked for."""
+        return Temporal.parse(self.instant) if self.instant else None
+
+    def variable(self, name: str) -> Collection:
+        """`%name`. A name that was not bound is an error, one bound to None is empty."""
+        if name in self.defined:
+            return self.defined[name]
+        if name == "context":
+            return self.context
+        if name in ROOT_NAMES:
+            return self.resource
+        known = constant(name)
+        if known is not None:
+            return [known]
+        if name not in self.variables:
+            raise EvaluationError(f"%{name} is not available here")
+        return lift(self.variables[name], self.types)
+
+
+Expr: TypeAlias = Callable[[Env], Collection]
+Step: TypeAlias = Callable[[Env, Collection], Collection]
+
+
+def constant(name: str) -> str | None:
+    """What a `%name` stands for by itself (http://hl7.org/fhir/R4/fhirpath.html#variables), or None."""
+    for prefix, base in _PREFIXES.items():
+        if name.startswith(prefix):
+            return base + name.removeprefix(prefix)
+    return _CONSTANTS.get(name)
+
+
+def per_item(env: Env, focus: Collection, criterion: Expr) -> "list[tuple[Item, Collection]]":
+    """What an expression gives for each item, as `$this` with its `$index`."""
+    this, index = env.this, env.index
+    found = []
+    for at, item in enumerate(focus):
+        env.this, env.index = [item], at
+        env.spend(1)
+        found.append((item, criterion(env)))
+    env.this, env.index = this, index
+    return found

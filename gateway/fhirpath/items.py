@@ -1,0 +1,251 @@
+"""What a collection holds: places in the given JSON, and the values of the System types.
+
+An `Element` only points into the JSON that was given; nothing here ever changes it. A collection is a list that
+nobody changes either, once another part has seen it.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Final, TypeAlias
+
+from gateway.fhirpath.model import Model
+from gateway.fhirpath.quantity import Quantity
+from gateway.fhirpath.temporal import Temporal
+
+TEMPORAL_TYPES: Final = frozenset({"date", "dateTime", "instant", "time"})
+QUANTITY_TYPES: Final = frozenset(
+    {"Quantity", "Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity"}
+)
+UCUM: Final = "http://unitsofmeasure.org"
+
+
+class EvaluationError(Exception):
+    """The expression has no value for this input. The message never holds a value of the payload."""
+
+
+class BudgetExceeded(Exception):
+    """The evaluation asked for more work than it was given."""
+
+
+class Field:
+    """An element of a type: its keys in JSON, each with its `_` sibling and type; several for a choice element."""
+
+    __slots__ = ("choices", "key", "sibling", "type")
+
+    def __init__(self, choices: "tuple[tuple[str, str, Type], ...]") -> None:
+        self.choices = choices
+        self.key, self.sibling, self.type = choices[0]
+
+
+class Type:
+    """A FHIR type at work: `fields` are filled as names are asked for. The type named `` has none: plain JSON."""
+
+    __slots__ = ("_types", "fields", "is_any", "is_primitive", "name", "read")
+
+    def __init__(self, name: str, types: "Types") -> None:
+        self.name = name
+        self.is_any = name in ("", "Resource", "DomainResource")
+        self.is_primitive = name[:1].islower() and name != "xhtml"
+        self.read = _READERS.get(name)
+        self.fields: dict[str, Field | None] = {}
+        self._types = types
+
+    def field(self, name: str) -> Field | None:
+        """The element of that name; asked once for each name in an expression."""
+        try:
+            return self.fields[name]
+        except KeyError:
+            return self.fields.setdefault(name, self._types.field(self.name, name))
+
+
+class Types:
+    """The types of one release, each made once."""
+
+    __slots__ = ("_made", "model", "plain")
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._made: dict[str, Type] = {}
+        self.plain = self.of("")
+
+    def of(self, name: str) -> Type:
+        """The type of a name; a resource type or primitive that the model has not is as plain JSON."""
+        found = self._made.get(name)
+        if found is None:
+            if name and "." not in name and name not in self.model.types:
+                return self.plain
+            found = self._made.setdefault(name, Type(name, self))
+        return found
+
+    def field(self, owner: str, name: str) -> Field | None:
+        """What the model says of an element."""
+        member = self.model.member(owner, name) if owner else None
+        if member is None:
+            return None
+        return Field(tuple((key, f"_{key}", self.of(type_name)) for key, type_name in member.keys))
+
+
+class Element:
+    """A place in the JSON: its value and its type.
+
+    `extra` is the `_name` sibling of a primitive (http://hl7.org/fhir/R4/json.html#primitive): its id and
+    extensions. `value` is None for a primitive that has extensions only.
+    """
+
+    __slots__ = ("extra", "type", "value")
+
+    def __init__(self, value: object, type_: Type, extra: Mapping[str, object] | None = None) -> None:
+        self.value = value
+        self.type = type_
+        self.extra = extra
+
+
+Item: TypeAlias = Element | bool | int | Decimal | str | Temporal | Quantity
+Collection: TypeAlias = list[Item]
+
+TRUE: Final[Collection] = [True]
+FALSE: Final[Collection] = [False]
+NONE: Final[Collection] = []
+
+
+def boolean(answer: bool | None) -> Collection:
+    """The collection of a three-valued answer."""
+    return NONE if answer is None else TRUE if answer else FALSE
+
+
+def system(item: Item) -> object:
+    """The System value of an item: dates and quantities read by their FHIR type; a complex element is its JSON."""
+    if type(item) is not Element:
+        return item
+    value = item.value
+    if item.type.read is not None:
+        return item.type.read(value)
+    # A float is what another JSON reader made of a decimal: its shortest text is what was written.
+    return Decimal(repr(value)) if type(value) is float else value
+
+
+def plain(item: Item) -> object:
+    """As `system`, with dates and quantities of FHIR left as the JSON they are."""
+    value = item.value if type(item) is Element else item
+    return Decimal(repr(value)) if type(value) is float else value
+
+
+def element(value: object, type_: Type, extra: object, types: Types) -> Element:
+    """One place in the JSON; a resource, wherever it stands, has the type that it says."""
+    if type_.is_any and isinstance(value, Mapping):
+        said = value.get("resourceType")
+        if isinstance(said, str):
+            type_ = types.of(said)
+    return Element(value, type_, extra if isinstance(extra, Mapping) else None)
+
+
+def lift(value: object, types: Types) -> Collection:
+    """JSON from outside as a collection; a resource gets its type."""
+    if value is None:
+        return []
+    if isinstance(value, list | tuple):
+        return [item for child in value for item in lift(child, types)]
+    return [element(value, types.plain, None, types)]
+
+
+def members(item: Item, name: str, types: Types) -> Collection:
+    """The children of one item by name."""
+    if type(item) is not Element:
+        return NONE
+    owner, value = item.type, item.value
+    if not isinstance(value, Mapping):
+        if item.extra is None:
+            return NONE
+        value, owner = item.extra, types.of("Element")  # a primitive has no children but its id and extensions
+    field = owner.field(name)
+    if field is None:
+        return NONE if owner.name else _untyped(value, name, types)
+    for key, sibling, type_ in field.choices:
+        if key in value or sibling in value:
+            return elements(value.get(key), value.get(sibling), type_, types)
+    return NONE
+
+
+def _untyped(data: Mapping[str, object], name: str, types: Types) -> Collection:
+    if name in data:
+        return lift(data[name], types)
+    # A FHIR value whose type was lost on the way (`%let.x`): which of the choice elements is meant is not known.
+    if any(key.startswith(name) and key[len(name)].isupper() for key in data if len(key) > len(name)):
+        raise EvaluationError("a choice element is read on a value whose type is not known")
+    return NONE
+
+
+def elements(value: object, extra: object, type_: Type, types: Types) -> Collection:
+    """The items of one key of JSON and its `_` sibling."""
+    if not isinstance(value, list | tuple) and not isinstance(extra, list | tuple):
+        return [] if value is None and extra is None else [element(value, type_, extra, types)]
+    values = value if isinstance(value, list | tuple) else ()
+    extras = extra if isinstance(extra, list | tuple) else ()
+    if not extras:
+        return [element(one, type_, None, types) for one in values]
+    padded = [*values, *[None] * (len(extras) - len(values))]
+    siblings = [*extras, *[None] * (len(values) - len(extras))]
+    return [element(one, type_, other, types) for one, other in zip(padded, siblings, strict=True)]
+
+
+def _temporal(value: object) -> object:
+    return (Temporal.parse(value) or value) if isinstance(value, str) else value
+
+
+def _date_time(value: object) -> object:
+    moment = Temporal.parse(value) if isinstance(value, str) else None
+    return value if moment is None else moment.as_date_time()
+
+
+def _quantity(value: object) -> object:
+    """A FHIR Quantity as a System one (http://hl7.org/fhir/R4/fhirpath.html#quantity).
+
+    With a comparator (`<5`) it is a range, not a number: no value.
+    """
+    number = value.get("value") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or "comparator" in value:
+        return value
+    if isinstance(number, bool) or not isinstance(number, int | float | Decimal):
+        return value
+    unit = value.get("code") if value.get("system") == UCUM else value.get("unit")
+    if unit is None:
+        unit = value.get("code", "1")
+    return Quantity(Decimal(str(number)), str(unit))
+
+
+_READERS: Final[dict[str, Callable[[object], object]]] = {
+    **dict.fromkeys(("date", "time"), _temporal),
+    **dict.fromkeys(("dateTime", "instant"), _date_time),
+    **dict.fromkeys(QUANTITY_TYPES, _quantity),
+}
+
+
+def is_number(value: object) -> bool:
+    """An Integer, Long or Decimal; Python's booleans are integers, FHIRPath's are not."""
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+
+
+def is_system(value: object) -> bool:
+    """Whether a JSON or System value is a primitive."""
+    return value is not None and not isinstance(value, Mapping | list)
+
+
+def only(values: Collection, what: str) -> object:
+    """The System value of the single item, None when there is none. Several are an error."""
+    if len(values) == 1:
+        return system(values[0])
+    if values:
+        raise EvaluationError(f"{what} expects a single value, not several")
+    return None
+
+
+def as_json(item: Item) -> object:
+    """A value that JSON can write; dates become their text."""
+    value = plain(item)
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, Temporal):
+        return value.text
+    if isinstance(value, Quantity):
+        return {"value": float(value.value), "unit": value.unit}
+    return value

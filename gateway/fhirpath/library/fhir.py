@@ -1,0 +1,152 @@
+"""The functions that FHIR adds (http://hl7.org/fhir/R5/fhirpath.html#functions)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from gateway.fhirpath.env import Env
+from gateway.fhirpath.equality import is_in
+from gateway.fhirpath.items import (
+    FALSE,
+    NONE,
+    TRUE,
+    Collection,
+    Element,
+    EvaluationError,
+    Item,
+    element,
+    is_system,
+    members,
+    only,
+    plain,
+)
+from gateway.fhirpath.markup import is_fhir_html
+from gateway.fhirpath.signature import Signature, simple, text
+from gateway.fhirpath.type_tests import type_info
+
+_DEFINITIONS: Final = "http://hl7.org/fhir/StructureDefinition/"
+
+
+def _extension(env: Env, focus: Collection, url: Collection) -> Collection:
+    """The extensions with a url; one without a url is none of them."""
+    if len(url) > 1:
+        raise EvaluationError("extension() expects one url")
+    if not url:
+        return NONE
+    found = [one for item in focus for one in members(item, "extension", env.types)]
+    env.spend(len(found))
+    return [one for one in found if is_in(url[0], members(one, "url", env.types))]
+
+
+def _has_value(focus: Collection) -> Collection:
+    """Whether the input is one primitive with a value, and not only with extensions."""
+    return TRUE if len(focus) == 1 and is_system(plain(focus[0])) else FALSE
+
+
+def _get_value(_env: Env, focus: Collection) -> Collection:
+    value = only(focus, "getValue()") if len(focus) == 1 else None
+    return [value] if isinstance(value, Item) and not isinstance(value, Element) else NONE
+
+
+def _resolve(env: Env, focus: Collection) -> Collection:
+    """Follows references within the resource, its Bundle and the resources that were given; nothing is fetched."""
+    found: Collection = []
+    for item in focus:
+        value = plain(item)
+        reference = value.get("reference") if isinstance(value, Mapping) else value
+        target = _target(env, reference) if isinstance(reference, str) else None
+        if target is not None:
+            found.append(target)
+        elif env.strict:
+            # Empty would be a value, and `resolve().exists().not()` would hold.
+            raise EvaluationError("resolve() follows references to contained and given resources only")
+    return found
+
+
+def _target(env: Env, reference: str) -> Element | None:
+    if reference.startswith("#"):
+        return _contained(env, reference[1:])
+    known = env.resolvable.get(reference)
+    if known is not None:
+        return element(known, env.types.plain, None, env.types)
+    for entry in _entries(env):
+        resource = entry.get("resource")
+        if isinstance(resource, Mapping) and _is_meant(entry, resource, reference):
+            return element(resource, env.types.plain, None, env.types)
+    return None
+
+
+def _contained(env: Env, name: str) -> Element | None:
+    for root in env.resource:
+        if not name and isinstance(root, Element):
+            return root
+        for one in members(root, "contained", env.types):
+            env.spend(1)
+            if isinstance(one, Element) and isinstance(one.value, Mapping) and one.value.get("id") == name:
+                return one
+    return None
+
+
+def _entries(env: Env) -> Iterator[Mapping[str, object]]:
+    for root in env.resource:
+        for entry in members(root, "entry", env.types):
+            env.spend(1)
+            if isinstance(entry, Element) and isinstance(entry.value, Mapping):
+                yield entry.value
+
+
+def _is_meant(entry: Mapping[str, object], resource: Mapping[str, object], reference: str) -> bool:
+    own = f"{resource.get('resourceType')}/{resource.get('id')}"
+    return reference in (entry.get("fullUrl"), own)
+
+
+def _member_of(env: Env, focus: Collection, value_set: Collection) -> Collection:
+    """Against the required bindings that are shipped; any other value set would need a terminology server."""
+    if not focus or not value_set:
+        return NONE
+    url = text(only(value_set, "an argument"))
+    values = env.types.model.values
+    codes = values.get(url) or values.get(url.partition("|")[0])
+    if codes is None:
+        raise EvaluationError("memberOf() knows the value sets of required bindings only")
+    value = only(focus, "memberOf()")
+    if isinstance(value, str):
+        return [value in codes]
+    raise EvaluationError("memberOf() of a Coding needs a terminology server")
+
+
+def _html_checks(_env: Env, focus: Collection) -> Collection:
+    """Whether a narrative holds only what FHIR allows (http://hl7.org/fhir/R4/narrative.html#rules)."""
+    if not focus:
+        return NONE
+    item = focus[0]
+    value = plain(item)
+    if len(focus) > 1 or not isinstance(value, str):
+        return NONE
+    if isinstance(item, Element) and item.type.name not in ("xhtml", "string", "markdown", ""):
+        return NONE
+    return [is_fhir_html(value)]
+
+
+def _conforms_to(env: Env, focus: Collection, profile: Collection) -> Collection:
+    """Against the definition of a type; any other profile would need a validator."""
+    if not focus or not profile:
+        return NONE
+    url = text(only(profile, "an argument"))
+    name = url.removeprefix(_DEFINITIONS)
+    if name == url or name not in env.types.model.types or len(focus) > 1:
+        raise EvaluationError("conformsTo() knows the definitions of the types only")
+    item = focus[0]
+    return [isinstance(item, Element) and env.types.model.is_a(item.type.name, name)]
+
+
+FHIR: Final[dict[str, Signature]] = {
+    "extension": Signature(1, 1, _extension),
+    "hasValue": Signature(0, 0, simple(_has_value)),
+    "getValue": Signature(0, 0, _get_value),
+    "resolve": Signature(0, 0, _resolve),
+    "memberOf": Signature(1, 1, _member_of),
+    "htmlChecks": Signature(0, 0, _html_checks),
+    "htmlChecks2": Signature(0, 0, _html_checks),
+    "conformsTo": Signature(1, 1, _conforms_to),
+    "type": Signature(0, 0, type_info),
+}

@@ -1,0 +1,116 @@
+"""Functions on numbers and quantities."""
+
+import math
+from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from gateway.fhirpath import quantity
+from gateway.fhirpath.arithmetic import bounded
+from gateway.fhirpath.env import Env
+from gateway.fhirpath.items import NONE, Collection, EvaluationError, only
+from gateway.fhirpath.quantity import Quantity
+from gateway.fhirpath.signature import Implementation, Signature
+
+_MOST_PLACES: Final = 28  # Decimal's own precision
+_RESULT_PLACES: Final = 20  # of logarithms and powers, whose last digits are rounding
+
+
+def _numbers(function: Callable[..., int | Decimal | None]) -> Implementation:
+    """A function of one number and of number arguments; empty when any of them is empty."""
+
+    def call(_env: Env, focus: Collection, *arguments: Collection) -> Collection:
+        values = [only(values, "a number function") for values in (focus, *arguments)]
+        if None in values:
+            return NONE
+        numbers = [_number(value) for value in values]
+        try:
+            answer = function(*numbers)
+        except (ArithmeticError, ValueError):
+            return NONE  # outside of what the function is defined for
+        return NONE if answer is None else [bounded(answer)]
+
+    return call
+
+
+def _number(value: object) -> int | Decimal:
+    if not isinstance(value, int | Decimal) or isinstance(value, bool):
+        raise EvaluationError("a number function needs numbers")
+    return bounded(value)
+
+
+def _abs(_env: Env, focus: Collection) -> Collection:
+    value = only(focus, "abs()")
+    if isinstance(value, Quantity):
+        return [Quantity(abs(value.value), value.unit)]
+    if value is None:
+        return NONE
+    number = _number(value)
+    return [-number if number < 0 else number]
+
+
+def _round(number: int | Decimal, places: int | Decimal = 0) -> Decimal:
+    if not 0 <= places <= _MOST_PLACES or places != int(places):
+        raise EvaluationError("round() needs a small whole number")
+    return Decimal(number).quantize(Decimal(1).scaleb(-int(places)), rounding=ROUND_HALF_UP)
+
+
+def _tidy(number: Decimal) -> Decimal:
+    if number.adjusted() >= _MOST_PLACES - _RESULT_PLACES:
+        return number
+    return number.quantize(Decimal(1).scaleb(-_RESULT_PLACES)).normalize() + Decimal(0)
+
+
+def _plain(number: Decimal) -> Decimal:
+    """Without an exponent: 4, and not 4E+0."""
+    exponent = number.as_tuple().exponent
+    return number.quantize(Decimal(1)) if isinstance(exponent, int) and exponent > 0 else number
+
+
+def _exp(number: int | Decimal) -> Decimal:
+    return _plain(_tidy(Decimal(number).exp()))
+
+
+def _ln(number: int | Decimal) -> Decimal | None:
+    return _plain(_tidy(Decimal(number).ln())) if number > 0 else None
+
+
+def _log(number: int | Decimal, base: int | Decimal) -> Decimal | None:
+    if number <= 0 or base <= 0 or base == 1:
+        return None
+    return _plain(_tidy(Decimal(number).ln() / Decimal(base).ln()))
+
+
+def _sqrt(number: int | Decimal) -> Decimal | None:
+    return _plain(Decimal(number).sqrt()) if number >= 0 else None
+
+
+def _power(number: int | Decimal, exponent: int | Decimal) -> int | Decimal | None:
+    size = Decimal(number).copy_abs().log10() if number else Decimal(0)
+    if abs(Decimal(exponent) * size) > 2 * _MOST_PLACES:
+        raise EvaluationError("a number grew too large")
+    if isinstance(number, int) and isinstance(exponent, int) and exponent >= 0:
+        return int(pow(number, exponent))
+    return _plain(_tidy(Decimal(number) ** Decimal(exponent)))
+
+
+def _comparable(_env: Env, focus: Collection, other: Collection) -> Collection:
+    one, two = only(focus, "comparable()"), only(other, "an argument")
+    if one is None or two is None:
+        return NONE
+    return [isinstance(one, Quantity) and isinstance(two, Quantity) and quantity.comparable(one, two)]
+
+
+NUMBERS: Final[dict[str, Signature]] = {
+    "abs": Signature(0, 0, _abs),
+    "ceiling": Signature(0, 0, _numbers(math.ceil)),
+    "floor": Signature(0, 0, _numbers(math.floor)),
+    "truncate": Signature(0, 0, _numbers(math.trunc)),
+    "round": Signature(0, 1, _numbers(_round)),
+    "exp": Signature(0, 0, _numbers(_exp)),
+    "ln": Signature(0, 0, _numbers(_ln)),
+    "log": Signature(1, 1, _numbers(_log)),
+    "power": Signature(1, 1, _numbers(_power)),
+    "sqrt": Signature(0, 0, _numbers(_sqrt)),
+    "comparable": Signature(1, 1, _comparable),
+}

@@ -1,0 +1,190 @@
+"""Functions on strings."""
+
+import base64
+import binascii
+import html
+import json
+import re
+from collections.abc import Callable
+from typing import Final
+
+from gateway.fhirpath.arithmetic import MAX_TEXT
+from gateway.fhirpath.env import Env
+from gateway.fhirpath.items import FALSE, NONE, TRUE, Collection, EvaluationError, only
+from gateway.fhirpath.patterns import flagged, pattern, replaced
+from gateway.fhirpath.signature import Implementation, Signature, text
+
+_JSON_ESCAPE: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\.", re.DOTALL)
+
+
+def _texts(function: Callable[..., object]) -> Implementation:
+    """A function of one string and of single arguments; empty when any of them is empty."""
+
+    def call(env: Env, focus: Collection, *arguments: Collection) -> Collection:
+        value = only(focus, "a string function")
+        if value is None:
+            _known(arguments)
+            return NONE
+        if not isinstance(value, str):
+            value = _text_of(focus)
+        values = _known(arguments)
+        if None in values:
+            return NONE
+        env.left -= len(value) // 256
+        return _collection(function(value, *values))
+
+    return call
+
+
+def _known(arguments: tuple[Collection, ...]) -> list[object]:
+    return [only(argument, "an argument") for argument in arguments]
+
+
+def _text_of(focus: Collection) -> str:
+    raw = getattr(focus[0], "value", None)
+    if not isinstance(raw, str):  # a date of FHIR is a string in JSON, and may be asked as one
+        raise EvaluationError("a string function needs a string")
+    return raw
+
+
+def _collection(answer: object) -> Collection:
+    if answer is True:
+        return TRUE
+    if answer is False:
+        return FALSE
+    if isinstance(answer, list):
+        return answer
+    return [answer] if isinstance(answer, int | str) else NONE
+
+
+def _substring(value: str, start: object, length: object = None) -> str | None:
+    if not isinstance(start, int) or not isinstance(length, int | None):
+        raise EvaluationError("substring() needs whole numbers")
+    if not 0 <= start < len(value):
+        return None
+    return value[start:] if length is None else value[start : start + max(0, length)]
+
+
+def _substring_call(env: Env, focus: Collection, start: Collection, length: Collection | None = None) -> Collection:
+    """An empty length is none at all (https://hl7.org/fhirpath/N1/#substring)."""
+    return _SUBSTRING(env, focus, start, *([length] if length else []))
+
+
+_SUBSTRING: Final = _texts(_substring)
+
+
+def _replace(value: str, old: object, new: object) -> str:
+    old, new = text(old), text(new)
+    if (value.count(old) + 1) * len(new) + len(value) > MAX_TEXT:
+        raise EvaluationError("a string grew too long")
+    return value.replace(old, new)
+
+
+def _replace_matches(value: str, expression: object, new: object, flags: object = "") -> str:
+    expression, new = text(expression), text(new)
+    return replaced(value, flagged(expression, text(flags)), new) if expression else value
+
+
+def _matches(value: str, expression: object, flags: object = "") -> bool:
+    return flagged(text(expression), text(flags)).search(value) is not None
+
+
+def _matches_full(value: str, expression: object, flags: object = "") -> bool:
+    return flagged(text(expression), text(flags)).fullmatch(value) is not None
+
+
+def _split(value: str, separator: object) -> list[str]:
+    separator = text(separator)
+    return value.split(separator) if separator else list(value)
+
+
+def _join(env: Env, focus: Collection, separator: Collection | None = None) -> Collection:
+    between = "" if separator is None else only(separator, "an argument")
+    texts = [text(only([item], "join()")) for item in focus]
+    if not texts or not isinstance(between, str):
+        return NONE
+    length = sum(map(len, texts)) + len(between) * len(texts)
+    if length > MAX_TEXT:
+        raise EvaluationError("a string grew too long")
+    env.spend(length // 256)
+    return [between.join(texts)]
+
+
+def _encode(value: str, form: object) -> str | None:
+    encoder = _ENCODERS.get(text(form))
+    return None if encoder is None else encoder(value.encode()).decode("ascii")
+
+
+def _decode(value: str, form: object) -> str | None:
+    decoder = _DECODERS.get(text(form))
+    try:
+        return None if decoder is None else decoder(value).decode()
+    except (binascii.Error, ValueError) as error:
+        raise EvaluationError("a string is not of the encoding that it is read in") from error
+
+
+def _base64(value: str) -> bytes:
+    return base64.b64decode(value, validate=True)
+
+
+def _urlbase64(value: str) -> bytes:
+    return base64.b64decode(value, altchars=b"-_", validate=True)
+
+
+_ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "hex": binascii.hexlify,
+    "base64": base64.b64encode,
+    "urlbase64": base64.urlsafe_b64encode,
+}
+_DECODERS: Final[dict[str, Callable[[str], bytes]]] = {
+    "hex": binascii.unhexlify,
+    "base64": _base64,
+    "urlbase64": _urlbase64,
+}
+
+
+def _escape(value: str, target: object) -> str | None:
+    if target == "html":
+        return html.escape(value, quote=True).replace("&#x27;", "&#39;")
+    return json.dumps(value, ensure_ascii=False)[1:-1] if target == "json" else None
+
+
+def _unescape(value: str, target: object) -> str | None:
+    if target == "html":
+        return html.unescape(value)
+    if target != "json":
+        return None
+    try:
+        return _JSON_ESCAPE.sub(lambda match: str(json.loads(f'"{match.group()}"')), value)
+    except ValueError as error:
+        raise EvaluationError("a string holds what is no JSON escape") from error
+
+
+def check_pattern(source: str) -> None:
+    """Raises EvaluationError for a pattern that RE2 does not take."""
+    pattern(source)
+
+
+TEXTS: Final[dict[str, Signature]] = {
+    "indexOf": Signature(1, 1, _texts(lambda value, part: value.find(text(part)))),
+    "lastIndexOf": Signature(1, 1, _texts(lambda value, part: value.rfind(text(part)))),
+    "substring": Signature(1, 2, _substring_call),
+    "startsWith": Signature(1, 1, _texts(lambda value, part: value.startswith(text(part)))),
+    "endsWith": Signature(1, 1, _texts(lambda value, part: value.endswith(text(part)))),
+    "contains": Signature(1, 1, _texts(lambda value, part: text(part) in value)),
+    "upper": Signature(0, 0, _texts(str.upper)),
+    "lower": Signature(0, 0, _texts(str.lower)),
+    "length": Signature(0, 0, _texts(len)),
+    "trim": Signature(0, 0, _texts(str.strip)),
+    "toChars": Signature(0, 0, _texts(list)),
+    "replace": Signature(2, 2, _texts(_replace)),
+    "split": Signature(1, 1, _texts(_split)),
+    "join": Signature(0, 1, _join),
+    "matches": Signature(1, 2, _texts(_matches)),
+    "matchesFull": Signature(1, 2, _texts(_matches_full)),
+    "replaceMatches": Signature(2, 3, _texts(_replace_matches)),
+    "encode": Signature(1, 1, _texts(_encode)),
+    "decode": Signature(1, 1, _texts(_decode)),
+    "escape": Signature(1, 1, _texts(_escape)),
+    "unescape": Signature(1, 1, _texts(_unescape)),
+}

@@ -1,0 +1,89 @@
+"""Steps from an element to its parts."""
+
+from collections.abc import Mapping
+
+from gateway.fhirpath.env import Env, Step
+from gateway.fhirpath.items import NONE, Collection, Element, Item, Types, members
+
+
+def member_step(name: str, types: Types) -> Step:
+    """`.name`. The common case, one typed JSON object with a plain key, is told apart first."""
+
+    def of(item: Item) -> Collection:
+        if type(item) is not Element or type(item.value) is not dict:
+            return members(item, name, types)
+        value = item.value
+        owner = item.type
+        field = owner.fields[name] if name in owner.fields else owner.field(name)
+        if field is None or len(field.choices) != 1:
+            return members(item, name, types)
+        child = value.get(field.key)
+        type_ = field.type
+        if type_.is_any or (type_.is_primitive and field.sibling in value):
+            return members(item, name, types)
+        if type(child) is list:
+            return [Element(one, type_) for one in child]
+        return NONE if child is None else [Element(child, type_)]
+
+    def step(_env: Env, focus: Collection) -> Collection:
+        if len(focus) == 1:
+            return of(focus[0])
+        found: Collection = []
+        for item in focus:
+            found += of(item)
+        return found
+
+    return step
+
+
+def type_step(name: str, types: Types) -> Step:
+    """`Patient` at the start of a path: the items that are one (http://hl7.org/fhirpath/N1/#path-selection)."""
+    model = types.model
+
+    def step(_env: Env, focus: Collection) -> Collection:
+        return [
+            item
+            for item in focus
+            if isinstance(item, Element) and (item.type.name == name or model.is_a(item.type.name, name))
+        ]
+
+    return step
+
+
+def child_names(item: Item, types: Types) -> tuple[str, ...]:
+    """The names of the elements that an item has; a choice element by its own name."""
+    if not isinstance(item, Element):
+        return ()
+    if not isinstance(item.value, Mapping):
+        return tuple(item.extra or ())
+    model, owner = types.model, item.type.name
+    names: dict[str, None] = {}
+    for key in item.value:
+        name = key.removeprefix("_")
+        if owner and name not in item.type.fields and model.member(owner, name) is None:
+            choice = model.choice_of(owner, name)
+            name = name if choice is None else choice[0]
+        names[name] = None
+    names.pop("resourceType", None)
+    return tuple(names)
+
+
+def children(env: Env, focus: Collection) -> Collection:
+    """Every direct child element."""
+    found: Collection = []
+    for item in focus:
+        for name in child_names(item, env.types):
+            values = members(item, name, env.types)
+            env.spend(1 + len(values))
+            found += values
+    return found
+
+
+def descendants(env: Env, focus: Collection) -> Collection:
+    """Every element below."""
+    found: Collection = []
+    level = focus
+    while level:
+        level = children(env, level)
+        found += level
+    return found

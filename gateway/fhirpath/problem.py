@@ -1,0 +1,18 @@
+"""A problem in a source text."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A problem in a source text. `offset` counts code points from the start of the text.
+
+    `kind`: `syntax` when the text is no expression, `semantic` when it is one and cannot be right.
+    """
+
+    message: str
+    offset: int = 0
+    length: int = 1
+    hint: str | None = None
+    is_warning: bool = False
+    kind: str = "semantic"
