@@ -3,10 +3,11 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.pool import UpstreamConnections
 from gateway.upstream.settings import UpstreamSettings
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)")
@@ -90,12 +91,24 @@ async def listening(reply: Reply | None) -> AsyncIterator[Wire]:
         server.close()
 
 
-@asynccontextmanager
-async def client_of(port: int, **settings: object) -> AsyncIterator[UpstreamClient]:
-    chosen = UpstreamSettings(url=f"http://127.0.0.1:{port}/fhir", **settings)  # type: ignore[arg-type] # test values
-    client = UpstreamClient(chosen)
-    await client.start()
-    try:
-        yield client
-    finally:
-        await client.close()
+Client = UpstreamClient | UpstreamConnections
+MakeClient = Callable[..., AbstractAsyncContextManager[Client]]
+
+
+def making(kind: type[Client]) -> MakeClient:
+    """Makes started clients of a kind, given the server's port (or `url`) and settings."""
+
+    @asynccontextmanager
+    async def client_of(port: int, *, url: str | None = None, **settings: object) -> AsyncIterator[Client]:
+        base = url or f"http://127.0.0.1:{port}/fhir"
+        client = kind(UpstreamSettings(url=base, **settings))  # type: ignore[arg-type] # test values
+        await client.start()
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    return client_of
+
+
+client_of = making(UpstreamConnections)
