@@ -14,6 +14,7 @@ from gateway import settings
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.fhir import shape
+from gateway.fhir.json import JsonObject
 from gateway.identity.authenticator import Authenticator
 from gateway.identity.key_fetch import http_client
 from gateway.identity.keys import JwksKeys
@@ -42,11 +43,12 @@ from gateway.saga.intent import new_write_id
 from gateway.saga.settle import Settler
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.capability import CapabilityProbe
-from gateway.upstream.client import UpstreamClient
 from gateway.upstream.lookups import UpstreamLookups
 from gateway.upstream.measured import Measured
+from gateway.upstream.pool import UpstreamConnections
 
 _log = structlog.get_logger("app")
+_SOUND: JsonObject = {"resourceType": "Basic", "code": {"text": "sound"}}
 _DISTRIBUTION = "fhir-policy-gateway"
 # Between workers a write by one is not seen by the others' caches, so there every use is revalidated.
 _PATIENT_SECONDS = 5.0
@@ -99,9 +101,8 @@ class Application:
         ports.log.start()
         await ports.journal.open()
         await ports.policies.keep_in(ports.journal)
-        for type_ in ports.policies.current().permitted_types():
-            # Element models are compiled on first use: here, not while the first client waits.
-            shape.check({"resourceType": type_})
+        # The element model is compiled on first use: here, not while the first client waits.
+        shape.check(_SOUND)
         await ports.client.start()
         await ports.keys.start()
         await ports.probe.refresh()
@@ -183,7 +184,7 @@ class Ports:
     metrics: Metrics
     log: DecisionLog
     policies: Policies
-    client: UpstreamClient
+    client: UpstreamConnections
     upstream: Breaker
     probe: CapabilityProbe
     http: httpx.AsyncClient
@@ -230,7 +231,7 @@ def _ports(config: Config) -> Ports:
     metrics.build_info(version(_DISTRIBUTION))
     metrics.unsafe_settings(settings.unsafe_of(config))
     name = f"{os.uname().nodename}-{os.getpid()}"
-    client = UpstreamClient(settings.upstream_of(config))
+    client = UpstreamConnections(settings.upstream_of(config))
     upstream = Breaker(Measured(client, metrics), settings.breaker_of(config), metrics)
     http = http_client()
     base = _upstream_base(config)
@@ -247,7 +248,9 @@ def _ports(config: Config) -> Ports:
         policies=Policies(config.policies, config.upstream.fhir_version, metrics),
         client=client,
         upstream=upstream,
-        probe=CapabilityProbe(upstream, settings.limits_of(config), base=base, wanted=wanted),
+        probe=CapabilityProbe(
+            upstream, settings.limits_of(config), base=base, wanted=wanted, kept=settings.capability_of(config)
+        ),
         http=http,
         keys=JwksKeys(settings.issuers_of(config), http),
         journal=SqliteJournal(

@@ -33,29 +33,24 @@ def check(resource: JsonObject, *, release: str = "R4") -> tuple[Issue, ...]:
     Expressions name the place (`Observation.component[2].valueQuantity.value`). Codes are structure, required,
     value, invariant and code-invalid. Of a large payload it may be the first faults only.
     """
-    try:
-        validator(release).validate_python(resource)
-    except ValidationError as error:
-        return _faults(resource, error, release)
     encoded = _encoded(resource)
+    small = encoded is not None and len(encoded) < _LARGE
+    try:
+        # Two compiled models, of which most gateways ever need the first alone: every fault of a large payload
+        # could be a million faults.
+        validator(release, every_fault=small).validate_python(resource)
+    except ValidationError as error:
+        return _faults(resource, error, release, small=small)
     if encoded is not None and not _doubtful(resource, encoded):
         return ()
     return tuple(islice(thorough(load(release), resource), _SHOWN))
 
 
-def _faults(resource: JsonObject, first: ValidationError, release: str) -> tuple[Issue, ...]:
+def _faults(resource: JsonObject, error: ValidationError, release: str, *, small: bool) -> tuple[Issue, ...]:
     model = load(release)
-    error = first
-    walked: Iterable[Issue] = ()
-    small = len(_encoded(resource) or b"") in range(1, _LARGE)
-    if small:
-        walked = thorough(model, resource)
-        try:
-            validator(release, every_fault=True).validate_python(resource)
-        except ValidationError as every:
-            error = every
     if error.error_count() > _SPELLED:
         return (Issue(code=IssueCode.STRUCTURE, text=f"This is not FHIR: {error.error_count()} faults."),)
+    walked: Iterable[Issue] = thorough(model, resource) if small else ()
     details = error.errors(include_url=False, include_context=False, include_input=False)
     named = phrase(model, resource, details, incoherent=not small)
     issues = dict.fromkeys(islice(chain(named, walked), _SHOWN))

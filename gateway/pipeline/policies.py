@@ -81,7 +81,12 @@ class Policies:
         self.problems = ()
         self._metrics.policy_reload(succeeded=True)
         self._in_force(self._current)
-        _log.info("policies.loaded", revision=self._current.revision, policies=len(self._current.policies))
+        _log.info(
+            "policies.loaded",
+            revision=self._current.revision,
+            policies=len(self._current.policies),
+            engines=self._current.engines.names,
+        )
         return True
 
     def changed(self) -> bool:
