@@ -86,11 +86,13 @@ class Received:
 
 
 class Wire:
-    """Stands before the server and keeps what reaches it."""
+    """Stands before the server and keeps what reaches it; `dead` answers everything with 503."""
 
     def __init__(self, inner: FhirServer) -> None:
         self._inner = inner
         self.received: list[Received] = []
+        self.dead = False
+        self.dies_with_the_next_write = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, more = b"", True
@@ -100,6 +102,12 @@ class Wire:
             more = message.get("more_body", False)
         headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
         path = scope["raw_path"].decode()
+        if self.dead:
+            await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if self.dies_with_the_next_write and scope["method"] in ("POST", "PUT"):
+            self.dead = True
         self.received.append(Received(method=scope["method"], path=path, headers=headers, body=body))
         pieces = [{"type": "http.request", "body": body, "more_body": False}]
 
