@@ -134,6 +134,8 @@ class UpstreamServer(_Model):
     max_connections: Annotated[Integer, Field(ge=1, le=10_000)] = 100
     max_waiting: Annotated[Integer, Field(ge=0, le=100_000)] = 500
     credentials: Credentials = NoCredentials()
+    purge: Literal["none", "expunge"] = "none"
+    capability_file: ExistingFile | None = None
     find_lost_writes: Annotated[Literal["auto", "request-id", "history", "none"], BeforeValidator(_find_lost)] = "auto"
 
 
@@ -257,6 +259,9 @@ def read_secret(path: Path) -> str:
 def _check_together(source: Source, config: Config) -> None:
     if config.admin.port and config.admin == config.listen.address:
         source.refuse(("admin",), "the admin port must not be the clients' port")
+    if config.upstream.purge != "none" and config.upstream.capability_file is None:
+        needed = "needs capability_file, which `fhir-gateway doctor --write` makes: the server has to be probed first"
+        source.refuse(("upstream", "purge"), f"purge: {needed}")
     seen: set[str] = set()
     for number, issuer in enumerate(config.issuers):
         if issuer.issuer in seen:

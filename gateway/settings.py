@@ -1,13 +1,24 @@
 """The configuration in the words of each room: one frozen value of settings for each."""
 
 import os
+from pathlib import Path
 
-from gateway.config import BasicCredentials, BearerCredentials, ClientCredentials, Config
+from gateway.config import (
+    BasicCredentials,
+    BearerCredentials,
+    ClientCredentials,
+    Config,
+    ConfigErrors,
+    ConfigProblem,
+)
 from gateway.fhir.resource import BodyLimits
 from gateway.identity.settings import IssuerSettings
 from gateway.saga.settle import SettleSettings, crash_point_of
+from gateway.upstream import capability_file
 from gateway.upstream import settings as upstream_settings
 from gateway.upstream.breaker import BreakerSettings
+from gateway.upstream.capability import Capability
+from gateway.upstream.probes_harmless import Software
 
 # How much longer than its own time-out the server may still be at work on a write.
 _LATE_SECONDS = 5.0
@@ -64,6 +75,24 @@ def breaker_of(config: Config) -> BreakerSettings:
     return BreakerSettings(at_once=upstream.max_connections, waiting=upstream.max_waiting, longest_wait=longest)
 
 
+def capability_of(config: Config) -> tuple[Software, Capability] | None:
+    """What a doctor found out about the server. Raises ConfigErrors."""
+    path = config.upstream.capability_file
+    if path is None:
+        return None
+    try:
+        software, capability = capability_file.read(path)
+    except capability_file.BadCapabilityFile as error:
+        raise _wrong(path, str(error)) from None
+    if config.upstream.purge == "expunge" and not capability.purges:
+        raise _wrong(path, "the server was found unable to purge history: set upstream.purge to none")
+    return software, capability
+
+
+def _wrong(path: Path, message: str) -> ConfigErrors:
+    return ConfigErrors((ConfigProblem(file=str(path), line=1, column=1, message=message),))
+
+
 def limits_of(config: Config) -> BodyLimits:
     """How large and deep a body may be."""
     return BodyLimits(bytes=config.limits.body, depth=config.limits.depth)
@@ -75,6 +104,7 @@ def settle_of(config: Config) -> SettleSettings:
         live_wait=config.upstream.timeout,
         late_apply=breaker_of(config).longest_wait + config.upstream.timeout + _LATE_SECONDS,
         limits=limits_of(config),
+        purge=config.upstream.purge == "expunge",
         crash_at=crash_point_of(os.environ),
     )
 

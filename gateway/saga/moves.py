@@ -242,13 +242,25 @@ class Steps:
             result = "conflict"
         self.observer.undo(action or UndoAction.NOTHING, result, max(0.0, self.clock() - intent.started_at))
         if isinstance(outcome, Proven):
-            return await self._move(passage, Event.UNDO_PROVEN, intent)
+            return await self._move(passage, Event.UNDO_PROVEN, await self._purged(undoer, action, intent, capability))
         if isinstance(outcome, Deferred):
             refusals = intent.refusals + outcome.refused
             if refusals < self.settings.most_refusals:
                 later = replace(self._later(intent), refusals=refusals)
                 return await self._move(passage, Event.UNDO_DEFERRED, later)
         return await self._move(passage, Event.UNDO_BLOCKED, replace(intent, reason=outcome.reason))
+
+    async def _purged(
+        self, undoer: Undoer, action: UndoAction | None, intent: Intent, capability: Capability
+    ) -> Intent:
+        """The undone write, taken out of history too where that is wanted. If that fails, it is undone all the same."""
+        removed = action in (UndoAction.DELETE, UndoAction.RESTORE)
+        if not (removed and self.settings.purge and capability.purges):
+            return intent
+        gone = await undoer.purge(intent)
+        self.observer.undo(UndoAction.PURGE, "ok" if gone else "error", max(0.0, self.clock() - intent.started_at))
+        what = "purged from history, too" if gone else "undone, but its version is still in history"
+        return replace(intent, reason=f"{intent.reason}: {what}" if intent.reason else what)
 
     async def _move(self, passage: Passage, event: Event, intent: Intent) -> Transition:
         """Record a move, then let it be the truth."""

@@ -56,6 +56,7 @@ class SettleSettings:
     `late_apply`: how long after it may have left the server could still apply it; "not found" counts only then.
     `most_refusals`: how often the server may refuse an undo before a person has to decide. `concurrency` bounds
     the entries that are retried at once. `keep_closed`: how long the outcome of a write can be asked for.
+    `purge`: what was undone leaves history as well, where the server can do that.
     """
 
     live_wait: float = 10.0
@@ -69,6 +70,7 @@ class SettleSettings:
     sweep_every: float = 1.0
     keep_closed: float = 30 * 24 * 3600.0
     prune_every: float = 600.0
+    purge: bool = False
     limits: BodyLimits = field(default_factory=BodyLimits)
     crash_at: CrashPoint | None = None
 

@@ -6,12 +6,13 @@ from gateway.errors import GatewayError
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.saga.capability import Capability
-from gateway.saga.compensation import Blocked, Deferred, Proven, Send, UndoAction, judge, plan, prepare
+from gateway.saga.compensation import Blocked, Deferred, Proven, Send, UndoAction, judge, plan, prepare, purge
 from gateway.saga.intent import Intent
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
 from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
 
 _UNDO_SECONDS = 30.0
+_PURGE_SECONDS = 5.0  # a client may be waiting, for something that is undone already
 Outcome = Proven | Deferred | Blocked
 
 
@@ -29,6 +30,12 @@ class Undoer:
         if isinstance(action, Blocked):
             return None, action
         return action, Proven() if action is UndoAction.NOTHING else await self._try(intent, action, capability)
+
+    async def purge(self, intent: Intent) -> bool:
+        """After a proven undo: take the version that was written out of history. Whether it is gone, by a look."""
+        await self._send(purge(intent), seconds=_PURGE_SECONDS)
+        look = await self.lookups.version(intent.type, intent.stored_id or "", intent.stored_version or "")
+        return isinstance(look, Absent)
 
     async def _try(self, intent: Intent, action: UndoAction, capability: Capability) -> Outcome:
         prior = self._prior(intent)
@@ -52,9 +59,9 @@ class Undoer:
             return Deferred(reason="the server cannot be read just now")
         return Blocked(reason="the current version cannot be read, so it is not touched")
 
-    async def _send(self, request: UpstreamRequest) -> UpstreamAnswer | None:
+    async def _send(self, request: UpstreamRequest, *, seconds: float = _UNDO_SECONDS) -> UpstreamAnswer | None:
         try:
-            return await self.upstream.send(request, seconds=_UNDO_SECONDS)
+            return await self.upstream.send(request, seconds=seconds)
         except (NotSent, AnswerLost):
             return None
 
