@@ -20,11 +20,15 @@ RELEASES = ("r4", "r4b", "r5")
 _PREFIX = "org/hl7/fhir/testcases/"
 
 
-def folder() -> Path:
-    """Where the suites are kept: outside of the tree, named by their version."""
+def cache_root() -> Path:
+    """Where downloads are kept: outside of the tree."""
     home = os.environ.get("FHIR_GATEWAY_CACHE")
-    root = Path(home) if home else Path.home() / ".cache" / "fhir-policy-gateway"
-    return root / "fhirpath-suites" / VERSION
+    return Path(home) if home else Path.home() / ".cache" / "fhir-policy-gateway"
+
+
+def folder() -> Path:
+    """Where the suites are kept, named by their version."""
+    return cache_root() / "fhirpath-suites" / VERSION
 
 
 def ensure() -> Path:

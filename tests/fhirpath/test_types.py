@@ -1,0 +1,208 @@
+"""Static types: what cannot be right is said when a policy is loaded, and nothing else is."""
+
+import pytest
+
+from gateway.fhirpath.model import load
+from gateway.fhirpath.parser import parse
+from gateway.fhirpath.problem import Problem
+from gateway.fhirpath.types_check import check, static_type
+from tests.fhirpath.test_typecheck import NO_PROBLEMS, PROBLEMS, ROOTS
+
+
+def problems(source: str, release: str = "R4", types: tuple[str, ...] = ()) -> tuple[Problem, ...]:
+    return check(parse(source), load(release), ROOTS, types=types)
+
+
+def shown(source: str, *context: str) -> str:
+    return str(static_type(parse(source), load("R4"), ROOTS, context=context))
+
+
+@pytest.mark.parametrize(("source", "offset", "length", "said", "hint"), PROBLEMS)
+def test_problem(source: str, offset: int, length: int, said: str, hint: str | None) -> None:
+    found = problems(source)
+    assert [(one.offset, one.length) for one in found] == [(offset, length)], found
+    assert said in found[0].message
+    assert not found[0].is_warning
+    if hint is not None:
+        assert hint in str(found[0].hint)
+
+
+@pytest.mark.parametrize("source", NO_PROBLEMS)
+def test_no_problem(source: str) -> None:
+    assert problems(source) == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "offset", "said"),
+    [
+        ("status + 5", 0, "`+` has no meaning between a code and an Integer"),
+        ("issued + 7 > now()", 0, "`+` has no meaning between an instant and an Integer"),
+        ("@2024-01-01 - 7", 0, "`-` has no meaning"),
+        ("-status", 0, "`-` needs a number, not a code"),
+        ("status.startsWith(5)", 18, "takes a string here, not an Integer"),
+        ("category.skip('a').exists()", 14, "takes a number here, not a String"),
+        ("('a' | 'b').length()", 12, "asked of one value"),
+        ("(true | false) and true", 1, "needs one boolean"),
+        ("(1 | 2) + 1 = 3", 1, "needs single values"),
+        ("children().first()", 11, "children have no order"),
+        ("descendants()[0]", 0, "no order"),
+        ("$this.children().skip(1)", 17, "children have no order"),
+        ("value.ofType(Quantty)", 6, "`Quantty` is no FHIR type"),
+        ("defineVariable('a', 1).defineVariable('a', 2)", 38, "defined already"),
+        ("defineVariable('resource', 1)", 15, "a name of the language"),
+        ("defineVariable('ucum', 1)", 15, "a name of the language"),
+        ("defineVariable('patient', 1)", 15, "a name of the language"),
+        ("defineVariable('c', code).select(%c.codng)", 36, "no element `codng`"),
+        ("length() > 5", 0, "`length()` cannot be asked of an Observation"),
+        ("'a'.substring(length())", 14, "cannot be asked of an Observation"),
+        ("sort(-subjct).exists()", 6, "no element `subjct`"),
+        ("contained.id.ceiling()", 13, "`ceiling()` cannot be asked of an id"),
+    ],
+)
+def test_problem_of_types(source: str, offset: int, said: str) -> None:
+    found = [one for one in problems(source) if not one.is_warning]
+    assert [one.offset for one in found] == [offset], found
+    assert said in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("source", "offset", "said"),
+    [
+        ("performer.reference.startsWith('x')", 20, "may be several"),
+        ("category.coding.userSelected and true", 0, "`and` needs one boolean"),
+        ("component.value.ofType(Quantity).value > 5", 0, "`>` needs single values"),
+        ("category.where(coding.userSelected)", 15, "the criterion of `where()` is one boolean"),
+        ("category.coding.code in ('a' | 'b')", 0, "`in` asks for one value"),
+        ("('a' | 'b') contains category.coding.code", 21, "`contains` asks for one value"),
+        ("'a' & category.text", 6, "`&` needs single values"),
+        ("component.value is Quantity", 0, "`is` is asked of one value"),
+        ("'a'.startsWith(category.text)", 15, "takes one value here"),
+    ],
+)
+def test_an_error_for_some_inputs_is_a_warning(source: str, offset: int, said: str) -> None:
+    (found,) = problems(source)
+    assert found.is_warning
+    assert found.offset == offset
+    assert said in found.message
+
+
+@pytest.mark.parametrize(
+    ("source", "type_text"),
+    [
+        ("status", "code 1..1"),
+        ("subject", "Reference 0..1"),
+        ("subject.reference", "string 0..1"),
+        ("category", "CodeableConcept 0..*"),
+        ("code.coding", "Coding 0..*"),
+        ("code.coding.first().code", "code 0..1"),
+        ("code.coding[0]", "Coding 0..1"),
+        ("referenceRange", "Observation.referenceRange 0..*"),
+        ("component.referenceRange.low.value", "decimal 0..*"),
+        ("effective", "Period | Timing | dateTime | instant 0..1"),
+        ("value.ofType(Quantity).value", "decimal 0..1"),
+        ("value as Quantity", "Quantity 0..1"),
+        ("status = 'final'", "System.Boolean 1..1"),
+        ("subject = 'final'", "System.Boolean 0..1"),
+        ("issued < now()", "System.Boolean 0..1"),
+        ("status.exists() and true", "System.Boolean 1..1"),
+        ("1 + 1", "System.Integer 0..1"),
+        ("1 + 1.0", "System.Decimal 0..1"),
+        ("6 / 2", "System.Decimal 0..1"),
+        ("7 div 2.5", "System.Integer 0..1"),
+        ("issued + 1 day", "instant 0..1"),
+        ("1 'mg' + 1 'g'", "System.Quantity 0..1"),
+        ("'a' + 'b'", "System.String 0..1"),
+        ("{}", "always empty"),
+        ("1 | 2", "System.Integer 2..*"),
+        ("1 | 1", "System.Integer 1..*"),
+        ("status | subject.display", "code | string 1..*"),
+        ("(1).combine(2)", "System.Integer 2..*"),
+        ("5L", "System.Long 1..1"),
+        ("@2024", "System.Date 1..1"),
+        ("@T12:00", "System.Time 1..1"),
+        ("2 days", "System.Quantity 1..1"),
+        ("category.count()", "System.Integer 1..1"),
+        ("status.length()", "System.Integer 1..1"),
+        ("subject.display.upper()", "System.String 0..1"),
+        ("subject.display.split(' ')", "System.String 0..*"),
+        ("iif(status = 'final', code, category.first())", "CodeableConcept 0..1"),
+        ("iif(status = 'final', 1)", "System.Integer 0..1"),
+        ("iif(status = 'final', 1, 2)", "System.Integer 1..1"),
+        ("coalesce(subject.display, 'nobody')", "System.String | string 1..1"),
+        ("category.select(text)", "string 0..*"),
+        ("category.where(text = 'a')", "CodeableConcept 0..*"),
+        ("code.trace('x')", "CodeableConcept 1..1"),
+        ("code.distinct()", "CodeableConcept 1..1"),
+        ("repeat(component)", "Observation.component 0..*"),
+        ("extension('x')", "Extension 0..*"),
+        ("contained.id", "id 0..*"),
+        ("contained.name", "anything 0..* (the type of the resource is not known)"),
+        ("contained.ofType(Patient).name", "HumanName 0..*"),
+        ("subject.resolve()", "anything 0..1 (what a reference leads to is not known before it is followed)"),
+        ("children()", "anything 0..* (children have any type)"),
+        ("%claims.org", "anything 0..* (what `%claims` holds is not known)"),
+        ("%prior.status", "code 0..1"),
+        ("%patient.birthDate", "date 0..1"),
+        ("%ucum", "System.String 1..1"),
+        ("%`vs-administrative-gender`", "System.String 1..1"),
+        ("%resource", "Observation 1..1"),
+        ("%context.status", "code 1..1"),
+        ("component.select($index)", "System.Integer 0..*"),
+        ("aggregate($total + 1)", "anything 0..* (`aggregate()` gives what its last step gave)"),
+        ("type()", "anything 0..* (what `type()` gives is not known)"),
+        ("component.sort(code.text desc)", "Observation.component 0..*"),
+        ("children().sort().first()", "anything 0..1 (children have any type)"),
+        ("defineVariable('c', code).select(%c)", "CodeableConcept 1..1"),
+        ("(defineVariable('c', code) | code).select(%c)", "anything 0..* (what `%c` holds is not known)"),
+        ("value.ofType(System.String)", "System.String 0..1"),
+        ("value is Quantity", "System.Boolean 0..1"),
+        ("status.getValue()", "code 0..1"),
+        ("value.nothing", "anything 0..* (there is no element `nothing`)"),
+    ],
+)
+def test_type(source: str, type_text: str) -> None:
+    assert shown(source) == type_text
+
+
+def test_the_start_may_be_a_part_of_the_resource() -> None:
+    assert shown("code", "Observation.component") == "CodeableConcept 1..1"
+    assert shown("%resource.status", "Observation.component") == "code 1..1"
+    assert shown("low", "decimal", "Range") == "Quantity 0..1"
+    tree = parse("start <= end and %resource.anything.exists()")
+    assert check(tree, load("R5"), {}, context=("Period",)) == ()
+    assert check(parse("strt"), load("R5"), {}, context=("Period",))[0].hint == "did you mean `start`?"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("status", "this is a code, not true or false"),
+        ("{}", "this can only be empty, which is never true"),
+        ("category.coding.userSelected", "this may be several values"),
+    ],
+)
+def test_a_rule_has_to_be_one_boolean(source: str, said: str) -> None:
+    (found,) = check(parse(source), load("R4"), ROOTS, wants_boolean=True)
+    assert said in found.message
+
+
+@pytest.mark.parametrize("source", ["status = 'final'", "%claims.admin", "%patient.active", "extension('x').value"])
+def test_a_rule_that_may_hold(source: str) -> None:
+    found = check(parse(source), load("R4"), ROOTS, wants_boolean=True)
+    assert [one for one in found if not one.is_warning] == []
+
+
+def test_a_path_may_begin_with_any_type_that_the_text_is_for() -> None:
+    text = "Observation.status = 'final' or DiagnosticReport.status = 'final' or Patient.active"
+    assert problems(text, types=("Observation", "DiagnosticReport")) != ()
+    assert problems(text, types=("Observation", "DiagnosticReport", "Patient")) == ()
+
+
+def test_every_release_has_its_elements_and_codes() -> None:
+    assert problems("status = 'cannot-be-obtained'", "R4") != ()
+    assert problems("instantiates.exists()", "R4B") != ()
+    assert problems("instantiates.exists()", "R5") == ()
+
+
+def test_a_problem_is_listed_once() -> None:
+    assert len(problems("component.repeat(componnt)")) == 1
