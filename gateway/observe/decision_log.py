@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gateway.observe.decision_record import DecisionRecord, LineWriter
+from gateway.observe.decision_line import LineWriter
+from gateway.observe.decision_record import DecisionRecord
 from gateway.observe.log_sink import FileSink, Sink, StreamSink
 from gateway.observe.metrics import MULTIPROCESS_VARIABLE
 

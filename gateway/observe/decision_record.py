@@ -5,16 +5,15 @@ payloads, tokens, paths, queries, header values and texts of the FHIR server nev
 """
 
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from gateway.policy.decision import Mode, Result, RuleOutcome
 
 SCHEMA = "fhir-gateway/decision/1"
 _HASH_CHARACTERS = 32  # 128 bits
-_MOST_HELD = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,81 +59,72 @@ class DecisionRecord:
     post_seconds: float = 0.0
 
 
-class LineWriter:
-    """Turns records into lines. Not thread safe: the log's own thread is its only user.
-
-    Rules that hold are most of a record, and the compiler makes each such outcome once per rule: their JSON text
-    is kept, by identity.
-    """
-
-    def __init__(self, *, key: bytes, instance: str, version: str) -> None:
-        self._key = key
-        self._instance = instance
-        self._version = version
-        # ASCII only: a line feed, an escape sequence or a bidi control in a client id cannot reach a terminal.
-        self._encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
-        self._held: dict[int, tuple[RuleOutcome, str]] = {}
-
-    def line(self, record: DecisionRecord) -> bytes:
-        """One line, with its line feed; the same JSON as `published`."""
-        fields = _fields(record, key=self._key, instance=self._instance, version=self._version)
-        text = self._encode(fields)
-        if record.checks:
-            checks = ",".join([self._check(outcome) for outcome in record.checks])
-            text = f'{text[:-1]},"checks":[{checks}]}}'
-        return f"{text}\n".encode("ascii")
-
-    def _check(self, outcome: RuleOutcome) -> str:
-        kept = self._held.get(id(outcome))
-        # The outcome itself is kept beside its text, so that its id cannot come to mean another one.
-        if kept is not None and kept[0] is outcome:
-            return kept[1]
-        text = self._encode(_check(outcome))
-        if outcome.result is Result.PASS:
-            if len(self._held) >= _MOST_HELD:
-                self._held.clear()
-            self._held[id(outcome)] = (outcome, text)
-        return text
-
-
 def published(record: DecisionRecord, *, key: bytes, instance: str, version: str) -> dict[str, object]:
     """The JSON object of a record. Absent values are left out."""
-    fields = _fields(record, key=key, instance=instance, version=version)
-    return {**fields, "checks": [_check(outcome) for outcome in record.checks]} if record.checks else fields
+    opening: dict[str, object] = {"schema": SCHEMA, "instance": instance, "gateway_version": version}
+    shadow = "deny" if is_shadow_denied(record) else None
+    checks = {"checks": [check(outcome) for outcome in record.checks]} if record.checks else {}
+    return {**opening, **caller(record, key=key), **particulars(record, key=key, shadow=shadow), **checks}
 
 
-def _fields(record: DecisionRecord, *, key: bytes, instance: str, version: str) -> dict[str, object]:
-    """Everything but the checks."""
-    fields: dict[str, object | None] = {
-        "schema": SCHEMA,
-        "decision_id": record.decision_id,
-        "time": datetime.fromtimestamp(record.time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "instance": instance,
-        "gateway_version": version,
-        "policy_set": {"revision": record.revision} if record.revision else None,
-        "policies": [{"id": name} for name in record.policies] or None,
-        "issuer": record.issuer,
-        "client_id": record.client_id,
-        "subject_hash": _hashed(key, "subject", record.subject),
-        "scopes": list(record.scopes) or None,
-        "method": record.method or None,
-        "interaction": record.interaction,
-        "resource_type": record.resource_type,
-        "resource_id_hash": _hashed(key, "resource", record.resource_id),
-        **_body(key, record.body),
-        "patients": _patients(key, record),
-        "decision": record.decision,
-        "status": record.status,
-        "reason": record.reason,
-        "issue_codes": list(record.issue_codes) or None,
-        "shadow_decision": _shadow(record),
-        "write_id": record.write_id,
-        "upstream_status": record.upstream_status,
-        "stored_version": record.stored_version,
-        "undo": {"action": record.undo_action, "result": record.undo_result} if record.undo_action else None,
-        **_timing(record),
-    }
+def caller(record: DecisionRecord, *, key: bytes) -> dict[str, object]:
+    """What repeats from one request of a client to its next."""
+    return _present(
+        {
+            "policy_set": {"revision": record.revision} if record.revision else None,
+            "policies": [{"id": name} for name in record.policies] or None,
+            "issuer": record.issuer,
+            "client_id": record.client_id,
+            "subject_hash": _hashed(key, "subject", record.subject),
+            "scopes": list(record.scopes) or None,
+        }
+    )
+
+
+def particulars(record: DecisionRecord, *, key: bytes, shadow: str | None) -> dict[str, object]:
+    """What is this request's own, but for the checks."""
+    return _present(
+        {
+            "decision_id": record.decision_id,
+            "time": _instant(record.time),
+            "method": record.method or None,
+            "interaction": record.interaction,
+            "resource_type": record.resource_type,
+            "resource_id_hash": _hashed(key, "resource", record.resource_id),
+            **_body(key, record.body),
+            "patients": _patients(key, record),
+            "decision": record.decision,
+            "status": record.status,
+            "reason": record.reason,
+            "issue_codes": list(record.issue_codes) or None,
+            "shadow_decision": shadow,
+            "write_id": record.write_id,
+            "upstream_status": record.upstream_status,
+            "stored_version": record.stored_version,
+            "undo": {"action": record.undo_action, "result": record.undo_result} if record.undo_action else None,
+            "total_ms": round(record.total_seconds * 1000, 3),
+            "auth_ms": round(record.auth_seconds * 1000, 3),
+            "patient_ms": round(record.patient_seconds * 1000, 3),
+            "checks_ms": round(record.checks_seconds * 1000, 3),
+            "upstream_ms": round(record.upstream_seconds * 1000, 3),
+            "post_ms": round(record.post_seconds * 1000, 3),
+        }
+    )
+
+
+def _present(fields: dict[str, object | None]) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _instant(seconds: float) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
 
 def _hashed(key: bytes, kind: str, value: str | None) -> str | None:
@@ -158,8 +148,9 @@ def _patients(key: bytes, record: DecisionRecord) -> dict[str, object] | None:
     return {"ref_hashes": hashes, "fetched": record.patients_read, "cached": record.patients_cached}
 
 
-def _check(outcome: RuleOutcome) -> dict[str, object]:
-    check: dict[str, object] = {
+def check(outcome: RuleOutcome) -> dict[str, object]:
+    """One rule's outcome."""
+    row: dict[str, object] = {
         "policy": outcome.policy,
         "id": outcome.rule,
         "phase": outcome.phase.value,
@@ -167,23 +158,11 @@ def _check(outcome: RuleOutcome) -> dict[str, object]:
         "result": outcome.result.value,
     }
     if outcome.result is not Result.PASS:
-        check["error_code"] = outcome.denial.code.value
-    return check
+        row["error_code"] = outcome.denial.code.value
+    return row
 
 
-def _shadow(record: DecisionRecord) -> str | None:
-    """What would have been decided, had every rule in mode `warn` or `audit` been enforced."""
-    failing = any(check.result is not Result.PASS and check.mode is not Mode.ENFORCE for check in record.checks)
-    return "deny" if failing and record.decision in {"allow", "warn"} else None
-
-
-def _timing(record: DecisionRecord) -> dict[str, object]:
-    seconds = {
-        "total_ms": record.total_seconds,
-        "auth_ms": record.auth_seconds,
-        "patient_ms": record.patient_seconds,
-        "checks_ms": record.checks_seconds,
-        "upstream_ms": record.upstream_seconds,
-        "post_ms": record.post_seconds,
-    }
-    return {name: round(value * 1000, 3) for name, value in seconds.items()}
+def is_shadow_denied(record: DecisionRecord) -> bool:
+    """Whether it would have been denied, had every rule in mode `warn` or `audit` been enforced."""
+    failing = any(each.result is not Result.PASS and each.mode is not Mode.ENFORCE for each in record.checks)
+    return failing and record.decision in {"allow", "warn"}

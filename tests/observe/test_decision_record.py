@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gateway import observe
-from gateway.observe.decision_record import DecisionRecord, LineWriter, published
+from gateway.observe.decision_line import LineWriter
+from gateway.observe.decision_record import DecisionRecord, published
 from gateway.policy.decision import Mode, Result
 from tests.observe.records import full_record, outcome
 
@@ -113,3 +114,13 @@ def test_kept_checks_are_bounded() -> None:
     for number in range(20_005):
         writer.line(full_record(checks=(last := (outcome(f"r{number}")),)))
     assert json.loads(writer.line(full_record(checks=(last,)))) == out(full_record(checks=(last,)))
+
+
+def test_lines_are_ascii_whatever_a_client_is_called() -> None:
+    writer = LineWriter(key=KEY, instance="host-1", version="0.1.0")
+    record = full_record(client_id="\u202ecl\u00ef\x1b[31m\nent")
+    line = writer.line(record)
+    assert line.isascii()
+    assert line.count(b"\n") == 1
+    assert b"\x1b" not in line
+    assert json.loads(line) == out(record)
