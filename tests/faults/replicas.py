@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from gateway.errors import Issue, IssueCode, Unavailable
 from gateway.fhir.json import JsonObject
 from gateway.journal.sqlite import SqliteJournal
+from gateway.journal.sqlite_writer import SqliteWriter
+from gateway.journal.writer import Job
 from gateway.saga.capability import Capability
 from gateway.saga.intent import Intent
-from gateway.saga.journal_port import JournalUnavailable
 from gateway.saga.ports import AnswerLost, NotSent, StreamedAnswer, UpstreamAnswer, UpstreamRequest
 from gateway.saga.settle import Settler, SettleSettings, Verified
 from gateway.sandbox.fhir_server import FhirServer
@@ -77,6 +78,7 @@ class Life:
     calls: int = 0
     dead: asyncio.Event = field(default_factory=asyncio.Event)
     paused_until: float = 0.0
+    tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     async def passing(self) -> None:
         """Die or stand still when it is time; a dead process never comes back from here."""
@@ -163,47 +165,42 @@ class Port:
         raise NotImplementedError
 
 
-class InlineWriter:
-    """`journal.writer.Writer` on virtual time: jobs in order, one transaction each."""
+class InlineWriter(SqliteWriter):
+    """The journal's writer without its thread, on virtual time: jobs in order, one transaction each."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], life: Life) -> None:
-        self._connect, self._life = connect, life
+    def __init__(self, threaded: SqliteWriter, life: Life) -> None:
+        super().__init__(threaded._make)
+        self._life = life
         self._order = asyncio.Lock()
-        self.connection: sqlite3.Connection | None = None
-        self.broken: str | None = None
 
     async def open(self) -> None:
-        self.connection = self._connect()
-        self.connection.execute("PRAGMA synchronous = OFF")  # power loss has a test of its own
+        self._connect()
+        assert self._connection is not None
+        self._connection.execute("PRAGMA synchronous = OFF")  # power loss has a test of its own
 
     async def close(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
+        self._disconnect()
+        self._connection = None
 
-    async def do(self, run: Callable[[sqlite3.Connection], T]) -> T:
+    async def do_later(self, begin: Callable[[sqlite3.Connection], Callable[[], T]]) -> T:
+        job: Job[sqlite3.Connection] = Job(
+            begin, asyncio.get_running_loop().create_future(), asyncio.get_running_loop()
+        )
         # As in the thread: a job that is queued is done, whether somebody waits for it or not.
-        return await asyncio.shield(asyncio.create_task(self._perform(run)))
+        self._life.tasks.append(asyncio.create_task(self._perform(job)))
+        return cast("T", await job.done)
 
-    async def _perform(self, run: Callable[[sqlite3.Connection], T]) -> T:
-        connection = self.connection
-        if connection is None or self.broken is not None:
-            raise JournalUnavailable(self.broken or "not open")
+    async def _perform(self, job: Job[sqlite3.Connection]) -> None:
         async with self._order:
             await self._life.passing()
             await asyncio.sleep(0.002)
-            if self._life.calls >= (self._life.disk_fails_after or self._life.calls + 1):
+            if self._life.calls >= (self._life.disk_fails_after or self._life.calls + 1) and self.broken is None:
                 self.broken = "SQLITE_FULL"
                 asyncio.get_running_loop().call_later(5, self._life.dead.set)  # somebody starts it anew
-                raise JournalUnavailable(self.broken)
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = run(connection)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+            tellings = self._commit([job])
             await self._life.passing()
-            return result
+            for telling in tellings:
+                telling()
 
 
 class Replica:
@@ -213,7 +210,7 @@ class Replica:
         self.life = life
         self.port = Port(life, network)
         self.journal = SqliteJournal(folder / "journal.db", "replica")
-        self._inline(self.journal)
+        self.journal._writer = InlineWriter(self.journal._writer, life)
         self.settler = Settler(
             self.port,
             self.journal,
@@ -224,10 +221,6 @@ class Replica:
             capability=lambda: capability,
             jitter=life.random.random,
         )
-
-    def _inline(self, journal: SqliteJournal) -> None:
-        threaded = journal._writer
-        journal._writer = InlineWriter(threaded._connect, self.life)  # type: ignore[assignment]
 
     async def _verify(self, intent: Intent, stored: JsonObject) -> Verified:
         """As the pipeline does: the Patient is read anew, and an outage is no verdict."""
