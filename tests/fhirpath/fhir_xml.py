@@ -23,8 +23,7 @@ def _resource(element: ET.Element, model: Model) -> JsonObject:
 
 
 def _complex(element: ET.Element, type_name: str, model: Model) -> JsonObject:
-    found: JsonObject = dict(element.attrib)
-    found.pop("value", None)
+    found: JsonObject = {name: value for name, value in element.attrib.items() if name in ("id", "url")}
     for key, children in _grouped(element):
         child_type, many = _type(type_name, key, model)
         values = [_value(child, child_type, model) for child in children]
