@@ -55,8 +55,8 @@ policies: install
 	$(BIN)/fhir-gateway check policies
 	$(BIN)/fhir-gateway test policies
 
-e2e: install ## The same promises against real HAPI, Keycloak and Prometheus
-	@.ci/need java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven prometheus=prometheus promtool=prometheus curl=curl unzip=unzip flock=util-linux setsid=util-linux
+e2e: install ## The same promises against real HAPI, Keycloak, Prometheus and PostgreSQL
+	@.ci/need java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven prometheus=prometheus promtool=prometheus curl=curl unzip=unzip flock=util-linux setsid=util-linux runuser=util-linux $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) initdb)=postgresql
 	CACHE='$(CACHE)' $(BIN)/pytest -m e2e tests/e2e
 
 bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; QUICK=1 is shorter

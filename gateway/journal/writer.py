@@ -98,10 +98,10 @@ class Writer(ABC, Generic[C]):
 
     @abstractmethod
     def _commit(self, batch: Sequence[Job[C]]) -> list[Telling]:
-        """All jobs in one transaction. What each is told is returned, to be told after the commit."""
+        """All jobs in one transaction. What each is told is returned, to be told after the commit.
 
-    def _idle(self) -> None:
-        """Nothing was to do for `idle_seconds`."""
+        After `idle_seconds` without a job it is called with none.
+        """
 
     def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
         try:
@@ -134,7 +134,7 @@ class Writer(ABC, Generic[C]):
         try:
             job = self._jobs.get(timeout=self.idle_seconds)
         except queue.Empty:
-            self._idle()
+            self._settle(batch)
             return batch, True
         while job is not None:
             batch.append(job)
