@@ -21,9 +21,8 @@ from gateway.identity.keys import JwksKeys
 from gateway.ingress.decision_id import new_decision_id
 from gateway.ingress.endpoint import Bases, Endpoint
 from gateway.ingress.responses import Reply, error_reply
-from gateway.journal.sqlite import SqliteJournal
 from gateway.observe.admin import admin_app
-from gateway.observe.decision_log import DecisionLog, installation_key
+from gateway.observe.decision_log import DecisionLog
 from gateway.observe.metrics import Metrics
 from gateway.pipeline.capabilities import smart_configuration
 from gateway.pipeline.dispatch import Dispatcher
@@ -40,6 +39,7 @@ from gateway.pipeline.stored import Reader
 from gateway.pipeline.watch import Watch
 from gateway.pipeline.write import Writer
 from gateway.saga.intent import new_write_id
+from gateway.saga.journal_port import Journal
 from gateway.saga.settle import Settler
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.capability import CapabilityProbe
@@ -189,7 +189,7 @@ class Ports:
     probe: CapabilityProbe
     http: httpx.AsyncClient
     keys: JwksKeys
-    journal: SqliteJournal
+    journal: Journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +219,7 @@ def build(config: Config) -> Application:
         issuers=tuple(each.issuer for each in config.issuers),
         probe=ports.probe,
         metrics=ports.metrics,
+        backend=settings.backend_of(config),
         reload_changed=config.reload == "watch",
     )
     return Application(
@@ -230,7 +231,7 @@ def _ports(config: Config) -> Ports:
     metrics = Metrics(shape.resource_types(config.upstream.fhir_version))
     metrics.build_info(version(_DISTRIBUTION))
     metrics.unsafe_settings(settings.unsafe_of(config))
-    name = f"{os.uname().nodename}-{os.getpid()}"
+    name, backend = f"{os.uname().nodename}-{os.getpid()}", settings.backend_of(config)
     client = UpstreamConnections(settings.upstream_of(config))
     upstream = Breaker(Measured(client, metrics), settings.breaker_of(config), metrics)
     http = http_client()
@@ -241,7 +242,7 @@ def _ports(config: Config) -> Ports:
         log=DecisionLog(
             config.decision_log,
             metrics,
-            key=installation_key(config.journal.path.with_name(f"{config.journal.path.name}.key")),
+            key=settings.pseudonym_key_of(config),
             instance=name,
             version=version(_DISTRIBUTION),
         ),
@@ -253,9 +254,7 @@ def _ports(config: Config) -> Ports:
         ),
         http=http,
         keys=JwksKeys(settings.issuers_of(config), http),
-        journal=SqliteJournal(
-            config.journal.path, name, committed=lambda seconds: metrics.journal_commit("sqlite", seconds)
-        ),
+        journal=settings.journal_of(config, name, lambda seconds: metrics.journal_commit(backend, seconds)),
     )
 
 
@@ -302,6 +301,7 @@ def _line(config: Config, ports: Ports) -> Line:
         limits=limits,
         decision_seconds=config.limits.decision_time,
         recording=lambda: ports.log.accepting,
+        guarded_update=lambda: ports.probe.capability().guarded_update,
         new_write_id=new_write_id,
     )
     reads = Reads(upstream=ports.upstream, bases=bases, limits=limits, forwarded=config.reads == "forward")

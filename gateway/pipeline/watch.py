@@ -25,6 +25,7 @@ class Watch:
     issuers: Sequence[str]
     probe: CapabilityProbe
     metrics: Metrics
+    backend: str
     reload_changed: bool
     seconds: float = 1.0
     counts: JournalCounts | None = field(default=None, init=False)
@@ -50,7 +51,7 @@ class Watch:
         try:
             self.counts = await self.journal.counts()
         except JournalUnavailable:
-            self.metrics.journal_error("sqlite")
+            self.metrics.journal_error(self.backend)
         else:
             oldest = self.counts.oldest_open_at
             states = {state.value: count for state, count in self.counts.states.items()}

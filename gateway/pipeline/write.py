@@ -61,6 +61,7 @@ class Writer:
     limits: BodyLimits
     decision_seconds: float
     recording: Callable[[], bool]
+    guarded_update: Callable[[], bool]
     new_write_id: Callable[[], str]
 
     async def write(self, request: Request, write: Write, principal: Principal, trace: Trace) -> Answer:
@@ -151,7 +152,7 @@ class Writer:
         self, upstream_request: UpstreamRequest, allowed: "_Allowed", trace: Trace
     ) -> UpstreamAnswer | Refusal:
         """Send it: journalled and settled if something may have to be undone, plainly otherwise."""
-        if allowed.decision.after is AfterNeed.UNDO:
+        if allowed.decision.after is AfterNeed.UNDO or self._can_be_overtaken(allowed):
             settled = await self.settler.start(_intent(allowed, trace), upstream_request)
             return _settled(settled, allowed.write.type, trace)
         try:
@@ -169,6 +170,14 @@ class Writer:
         if allowed.decision.after is AfterNeed.OBSERVE:
             trace.after = await self.reader.observe(answer, allowed.facts, allowed.policies, allowed.decision.applied)
         return answer
+
+    def _can_be_overtaken(self, allowed: "_Allowed") -> bool:
+        """Whether another writer could slip in between the version that was judged and this write, unseen.
+
+        No guard holds for what was not there (servers ignore `If-None-Match: *` on PUT, and `If-Match` on nothing), and
+        some servers ignore `If-Match` altogether: settling looks at what the write replaced, and puts it back.
+        """
+        return isinstance(allowed.write, Update) and (allowed.prior.version is None or not self.guarded_update())
 
 
 def _intent(allowed: "_Allowed", trace: Trace) -> Intent:
@@ -272,6 +281,8 @@ def _settled(settled: Settled, type_: str, trace: Trace) -> UpstreamAnswer | Ref
     if settled.state is State.REJECTED:
         raise _nothing_written()
     issues = after_refusals(verified, type_) if verified is not None else ()
+    if settled.state is State.UNDONE and not issues:
+        issues = (Issue(code=IssueCode.CONFLICT, text=f"The write could not stand: {settled.reason}."),)
     return Refusal(issues=(*issues, became(settled)), pending=settled.state is not State.UNDONE)
 
 

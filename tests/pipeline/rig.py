@@ -93,6 +93,7 @@ class Wire:
         self.received: list[Received] = []
         self.dead = False
         self.dies_with_the_next_write = False
+        self.before_the_next_write: Callable[[], object] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, more = b"", True
@@ -108,6 +109,9 @@ class Wire:
             return
         if self.dies_with_the_next_write and scope["method"] in ("POST", "PUT"):
             self.dead = True
+        if self.before_the_next_write is not None and scope["method"] in ("POST", "PUT"):
+            others, self.before_the_next_write = self.before_the_next_write, None
+            others()
         self.received.append(Received(method=scope["method"], path=path, headers=headers, body=body))
         pieces = [{"type": "http.request", "body": body, "more_body": False}]
 

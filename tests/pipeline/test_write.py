@@ -403,3 +403,17 @@ async def test_a_plain_write_whose_answer_was_lost_is_found_too_and_never_sent_a
         assert [each.method for each in rig.writes()] == ["POST"]
         told = await rig.send("GET", f"$write-outcome?decision={answer.headers['x-decision-id']}")
         assert {"name": "outcome", "valueCode": "committed"} in told.json()["parameter"]
+
+
+async def test_a_record_that_another_writer_made_meanwhile_is_put_back(tmp_path: Path) -> None:
+    """Update-as-create: nothing was there when the write was judged, and no guard exists for that."""
+    async with rigged(tmp_path, {"lab": LAB}) as rig:
+        theirs = observation("stranger") | {"id": "fresh"}
+        rig.wire.before_the_next_write = lambda: rig.store.load(json.dumps(theirs).encode())
+        answer = await rig.send("PUT", "Observation/fresh", observation() | {"id": "fresh"})
+        assert answer.status_code == 409
+        assert issues(answer)[0][0] == "conflict"
+        current = rig.store.current(("Observation", "fresh"))
+        assert current is not None
+        assert current.resource is not None
+        assert current.resource["subject"] == {"reference": "Patient/stranger"}
