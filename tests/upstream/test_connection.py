@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -13,7 +14,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.saga.ports import AnswerLost, NotSent, Overloaded, UpstreamRequest
+from gateway.saga.ports import AnswerLost, NotSent, Overloaded, Unreachable, UpstreamRequest
 from gateway.upstream.pool import UpstreamConnections
 from gateway.upstream.settings import UpstreamSettings
 from tests.upstream.certificate import contexts
@@ -352,6 +353,60 @@ def test_a_cancelled_waiter_passes_on_what_it_was_handed(run: Run) -> None:
                 await asyncio.gather(*tasks, return_exceptions=True)
             found = await asyncio.gather(*(client.send(asked(number), seconds=5) for number in range(4)))
         assert [each.body for each in found] == [b"/fhir/Basic/%d" % number for number in range(4)]
+
+    run(scenario())
+
+
+def test_a_waiter_cancelled_in_the_very_moment_passes_on_what_it_was_handed(run: Run) -> None:
+    async def scenario(first: Reply) -> None:
+        async def then_cancel() -> None:
+            with contextlib.suppress(AnswerLost):
+                await client.send(GET)
+            second.cancel()
+
+        async with listening(then(first, echo)) as wire, client_of(wire.port, max_connections=1) as client:
+            leading = asyncio.create_task(then_cancel())
+            await asyncio.sleep(0)
+            second, third = asyncio.create_task(client.send(asked(2))), asyncio.create_task(client.send(asked(3)))
+            await leading
+            assert (await third).body == b"/fhir/Basic/3"
+            assert second.cancelled()
+        assert [each.line.split()[1] for each in wire.delivered] == ["/fhir/Observation/1", "/fhir/Basic/3"]
+
+    run(scenario(echo))
+    run(scenario(replying(b"broken\r\n\r\n")))
+
+
+def test_a_connection_that_ends_while_it_is_handed_on_is_not_used(run: Run) -> None:
+    async def parting(request: Delivered, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(body=b"first"))
+        writer.close()
+
+    async def scenario() -> None:
+        async with listening(then(parting, echo)) as wire, client_of(wire.port, max_connections=1) as client:
+            first, second = await asyncio.gather(client.send(POST), client.send(asked(2)))
+            assert (first.body, second.body) == (b"first", b"/fhir/Basic/2")
+        assert [each.connection for each in wire.delivered] == [1, 2]
+
+    run(scenario())
+
+
+def test_cancelling_while_it_connects_frees_the_place(run: Run) -> None:
+    async def scenario() -> None:
+        with socket.socket() as full, socket.socket() as one, socket.socket() as two:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for filling in (one, two):
+                filling.setblocking(False)
+                filling.connect_ex(full.getsockname())
+            async with client_of(full.getsockname()[1], max_connections=1) as client:
+                connecting, waiting = (asyncio.create_task(client.send(POST, seconds=0.3)) for _ in range(2))
+                await asyncio.sleep(0.05)
+                connecting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await connecting
+                with pytest.raises(Unreachable):  # and not: no connection was free
+                    await waiting
 
     run(scenario())
 
