@@ -1,16 +1,18 @@
-"""The FHIRPath engine's one door; knows nothing of gateways.
+"""FHIRPath: parsed, checked against the element model, compiled to closures, evaluated over plain JSON within a budget.
 
-`engine` compiles a text and evaluates it. The parser, the element tables and some functions are fhirpathpy's; the
-walk, comparisons, dates and functions with a criterion are ours, because the library is wrong there in silence:
+Knows nothing of gateways. `engine` compiles a text and evaluates it; what it needs, bottom up:
 
-    syntax       text to tree, with places                 evaluation   the counted walk, members of elements
-    values       elements and System values                operators    infix operators
-    model        element names and types                   comparing    equality, equivalence, order
-    temporal     dates and times with their precision      filtering    where, select, all, exists, repeat, iif …
-    check        functions, arguments, type names          collecting   sets, navigation, types
-    typecheck    paths against the element model (kinds)   texts        strings and RE2
-    reads        which outside values a text names         numbers      numbers, conversions, the frozen clock
-    unsupported  functions that a policy may not use       functions    all of them, with their arguments
+    tree, lexer, parser     text to tree, with places        items        places in the JSON, and their types
+    temporal, quantity      dates, times, amounts            equality     `=`, `~`, order, sets
+    ucum                    units of measure                 logic        booleans, three-valued
+    compiler                tree to closures                 arithmetic   `+ - * / div mod &`
+    env                     what an evaluation carries       comparison   `= < in …`, compiled
+    library/                every function, by subject       navigation   from an element to its parts
+    signature               how a function is declared       type_tests   `is`, `as`, `ofType`
+    constructs              functions, arguments, patterns   patterns     regular expressions by RE2
+    model                   element names and types          ordering     `sort`
+    types_*                 static types and cardinality     markup       the HTML of a narrative
+    reads                   which outside values are read    unsupported  functions that are not there, and why
 
-The official suite runs against tests/cases/fhirpath-known-failures.yaml, a list that may only shrink.
+The official suites run against tests/cases/fhirpath-suite.yaml, a list that may only shrink.
 """

@@ -329,8 +329,13 @@ def _scoped(expr: Expr) -> Expr:
 
 def _recorded(expr: Expr, node: Node) -> Expr:
     def evaluate(env: Env) -> Collection:
-        found = expr(env)
-        env.record.append((node.offset, node.length, found))
+        try:
+            found = expr(env)
+        except (EvaluationError, BudgetExceeded):
+            env.failed = env.failed or (node.offset, node.length)
+            raise
+        if env.record is not None:
+            env.record.append((node.offset, node.length, found))
         return found
 
     return evaluate

@@ -11,6 +11,7 @@ from gateway.fhirpath.patterns import pattern
 from gateway.fhirpath.problem import Problem
 from gateway.fhirpath.signature import MANY
 from gateway.fhirpath.tree import Function, Indexer, Literal, Node, Path, TypeOp, operands, type_name
+from gateway.fhirpath.unsupported import UNPROVEN, UNSUPPORTED
 
 _ORDERED: Final = ("first", "last", "tail", "skip", "take")
 _PATTERNS: Final = ("matches", "matchesFull", "replaceMatches")
@@ -30,13 +31,16 @@ def parts(tree: Node) -> Iterator[Node]:
             waiting += reversed(operands(node))
 
 
-def constructs(tree: Node, model: Model) -> tuple[Problem, ...]:
-    """Unknown functions, wrong numbers of arguments, unknown types, patterns that are none."""
+def constructs(tree: Node, model: Model, *, strict: bool = False) -> tuple[Problem, ...]:
+    """Unknown functions, wrong numbers of arguments, unknown types, patterns that are none.
+
+    `strict`: functions whose answer proves too little are problems, too.
+    """
     problems: list[Problem] = []
     for node in parts(tree):
         problem = None
         if isinstance(node, Function):
-            problem = _call(node, model)
+            problem = (_unproven(node) if strict else None) or _call(node, model)
         elif isinstance(node, Path | Indexer):
             problem = _unordered(node)
         elif isinstance(node, TypeOp):
@@ -71,10 +75,18 @@ def _call(node: Function, model: Model) -> Problem | None:
 def _name(node: Function) -> Problem | None:
     if node.name in _ARITIES:
         return None
-    close = get_close_matches(node.name, _ARITIES, 1)
+    why = UNSUPPORTED.get(node.name)
+    close = get_close_matches(node.name, _ARITIES, 1) if why is None else []
     hint = f"did you mean `{close[0]}()`?" if close else None
-    message = f"there is no function `{node.name}()`"
+    message = f"there is no function `{node.name}()`" if why is None else f"`{node.name}()` {why}"
     return Problem(message=message, offset=node.offset, length=len(node.name), hint=hint)
+
+
+def _unproven(node: Function) -> Problem | None:
+    why = UNPROVEN.get(node.name)
+    if why is None:
+        return None
+    return Problem(message=f"`{node.name}()` {why}", offset=node.offset, length=len(node.name))
 
 
 def _arity(node: Function) -> Problem | None:

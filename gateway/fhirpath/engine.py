@@ -7,18 +7,29 @@ whatever the input: an error of the evaluation is a value too.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 
 from gateway.fhirpath import model as models
-from gateway.fhirpath.check import constructs
-from gateway.fhirpath.evaluation import Evaluation, Scope
-from gateway.fhirpath.functions import FUNCTIONS
+from gateway.fhirpath.compiler import Compiler, defines
+from gateway.fhirpath.constructs import constructs
+from gateway.fhirpath.env import Env, Expr, Given
+from gateway.fhirpath.items import (
+    BudgetExceeded,
+    Collection,
+    Element,
+    EvaluationError,
+    Types,
+    lift,
+)
+from gateway.fhirpath.library import LIBRARY
 from gateway.fhirpath.model import Model
-from gateway.fhirpath.syntax import Expr, Problem, parse
-from gateway.fhirpath.temporal import Temporal
-from gateway.fhirpath.values import BudgetExceeded, Collection, EvaluationError
+from gateway.fhirpath.parser import Syntax, parse
+from gateway.fhirpath.problem import Problem
+from gateway.fhirpath.tree import Node
 
-BUDGET: Final = 50_000  # units of work: a node evaluated or an item produced; some 50 ms at the worst
+BUDGET: Final = 50_000  # units of work: a step evaluated or an item produced; some 50 ms at the worst
+_NOTHING: Final[Mapping[str, object]] = {}
 
 
 class Failure(StrEnum):
@@ -28,13 +39,25 @@ class Failure(StrEnum):
     OUT_OF_BUDGET = "out_of_budget"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Either `values` (a collection, empty included) or a `failure`, with a reason that holds no payload value."""
+class Outcome(NamedTuple):
+    """Either `values` (a collection, empty included) or a `failure`, with a reason that holds no payload value.
 
-    values: Collection = field(default_factory=list)
+    `place`: offset and length of the sub-expression that failed, where `explain` found it.
+    """
+
+    values: Collection
     failure: Failure | None = None
     reason: str | None = None
+    place: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one sub-expression gave, each time that it was evaluated."""
+
+    offset: int
+    length: int
+    values: Collection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +65,12 @@ class Program:
     """A compiled expression: immutable, safe to share between threads."""
 
     source: str
-    tree: Expr
+    tree: Node
     model: Model = field(repr=False)
+    release: str
+    strict: bool
+    types: Types = field(repr=False)
+    run: Expr = field(repr=False)
 
     def evaluate(
         self,
@@ -52,40 +79,81 @@ class Program:
         *,
         now: str | None = None,
         budget: int = BUDGET,
+        context: tuple[object, str] | None = None,
+        resolvable: Mapping[str, object] | None = None,
     ) -> Outcome:
         """Evaluate on a JSON resource (None: empty). `now` is the instant that `now()` and `today()` speak of.
 
-        `variables` are JSON values by name, without the `%`. Neither they nor the resource are changed.
+        `variables` are JSON values by name, without the `%`. `context` is a part of the resource to start from, and
+        its type. `resolvable` are resources by the references that mean them. None of them is changed.
         """
-        try:
-            run = Evaluation(
-                model=self.model,
-                functions=FUNCTIONS,
-                resource=resource,
-                variables=variables or {},
-                now=Temporal.parse(now) if now else None,
-                budget=budget,
-            )
-            return Outcome(values=run.of(self.tree, run.root, Scope(run.root)))
-        except BudgetExceeded:
-            return Outcome(failure=Failure.OUT_OF_BUDGET, reason="the evaluation took more work than is allowed")
-        except EvaluationError as error:
-            return Outcome(failure=Failure.ERROR, reason=str(error))
-        except RecursionError:
-            return Outcome(failure=Failure.ERROR, reason="the input is nested too deeply")
-        except MemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001 (the one place where what a foreign library raises becomes a value)
-            return Outcome(failure=Failure.ERROR, reason=f"the evaluation failed ({type(error).__name__})")
+        root = lift(resource, self.types)
+        start: Collection = root if context is None else [Element(context[0], self.types.of(context[1]))]
+        given = Given(root, start, variables or _NOTHING, resolvable or _NOTHING, now, self.types, self.strict)
+        return _run(self.run, Env(given, budget))
+
+    def explain(
+        self,
+        resource: object,
+        variables: Mapping[str, object] | None = None,
+        *,
+        now: str | None = None,
+        budget: int = BUDGET,
+    ) -> tuple[Outcome, tuple[Step, ...]]:
+        """As `evaluate`, with the value of every sub-expression in the order of evaluation; for tools, and slow."""
+        root = lift(resource, self.types)
+        env = Env(Given(root, root, variables or _NOTHING, _NOTHING, now, self.types, self.strict), budget)
+        record: list[tuple[int, int, Collection]] = []
+        env.record = record
+        outcome = _run(_compiled(self.tree, self.types, strict=self.strict, explain=True), env)
+        if outcome.failure is not None:
+            outcome = outcome._replace(place=env.failed)
+        return outcome, tuple(Step(offset=at, length=length, values=values) for at, length, values in record)
 
 
-def compile(source: str, *, model: str = "R4") -> Program | tuple[Problem, ...]:  # noqa: A001 (the door's word)
-    """Read a text, or say what is wrong with it: syntax, unknown functions and types, numbers of arguments."""
+def _run(expr: Expr, env: Env) -> Outcome:
+    try:
+        return Outcome(list(expr(env)))
+    except BudgetExceeded:
+        return Outcome([], Failure.OUT_OF_BUDGET, "the evaluation took more work than is allowed")
+    except EvaluationError as error:
+        return Outcome([], Failure.ERROR, str(error))
+    except RecursionError:
+        return Outcome([], Failure.ERROR, "the input is nested too deeply")
+    except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError) as error:
+        # JSON that is no FHIR can put anything anywhere; what a function then stumbles on is no value either.
+        return Outcome([], Failure.ERROR, f"the evaluation failed ({type(error).__name__})")
+
+
+def compile(  # noqa: A001 (the door's word)
+    source: str, *, model: str = "R4", strict: bool = False
+) -> Program | tuple[Problem, ...]:
+    """Read a text, or say what is wrong with it: syntax, unknown functions and types, numbers of arguments.
+
+    `strict`: a value that is no boolean is never taken for one, and a reference that leads nowhere is an error.
+    """
     if model not in models.RELEASES:
         return (Problem(message=f"there is no FHIRPath model for {model}"),)
-    tree = parse(source)
-    if isinstance(tree, Problem):
-        return (tree,)
-    tables = models.load(model)
-    problems = constructs(tree, tables)
-    return problems or Program(source=source, tree=tree, model=tables)
+    try:
+        tree = parse(source)
+    except Syntax as error:
+        problem = Problem(
+            message=error.message, offset=error.offset, length=error.length, hint=error.hint, kind="syntax"
+        )
+        return (problem,)
+    types = _types(model)
+    problems = constructs(tree, types.model, strict=strict)
+    if problems:
+        return problems
+    run = _compiled(tree, types, strict=strict, explain=False)
+    return Program(source=source, tree=tree, model=types.model, release=model, strict=strict, types=types, run=run)
+
+
+def _compiled(tree: Node, types: Types, *, strict: bool, explain: bool) -> Expr:
+    compiler = Compiler(types=types, library=LIBRARY, strict=strict, explain=explain, scoped=defines(tree))
+    return compiler.compile(tree)
+
+
+@cache
+def _types(release: str) -> Types:
+    return Types(models.load(release))

@@ -1,10 +1,9 @@
 """What one evaluation carries: its inputs, what `$this` is at the moment, and the work that is left to it."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from gateway.fhirpath.items import BudgetExceeded, Collection, Element, EvaluationError, Item, Types, lift
-from gateway.fhirpath.temporal import Temporal
 
 _CONSTANTS: Final = {
     "ucum": "http://unitsofmeasure.org",
@@ -15,44 +14,38 @@ _PREFIXES: Final = {
     "vs-": "http://hl7.org/fhir/ValueSet/",
     "ext-": "http://hl7.org/fhir/StructureDefinition/",
 }
+_NOTHING: Final[Mapping[str, Collection]] = {}
 ROOT_NAMES: Final = ("resource", "context", "rootResource")
+
+
+class Given(NamedTuple):
+    """What an evaluation is given: it stays as it is."""
+
+    resource: Collection
+    context: Collection
+    variables: Mapping[str, object]
+    resolvable: Mapping[str, object]
+    now: str | None
+    types: Types
+    strict: bool
 
 
 class Env:
     """One evaluation. Every part of it belongs to one thread and ends with it."""
 
-    __slots__ = (
-        *("context", "defined", "index", "instant", "left", "record", "release", "resolvable", "resource", "strict"),
-        *("this", "total", "types", "variables"),
-    )
+    __slots__ = ("defined", "failed", "given", "index", "left", "record", "resource", "this", "total", "types")
 
-    def __init__(
-        self,
-        *,
-        types: Types,
-        release: str,
-        resource: Collection,
-        context: Collection,
-        variables: Mapping[str, object],
-        resolvable: Mapping[str, object],
-        now: str | None,
-        budget: int,
-        strict: bool,
-    ) -> None:
-        self.types = types
-        self.release = release
-        self.resource = resource
-        self.context = context
-        self.this = context
-        self.variables = variables
-        self.resolvable = resolvable
-        self.instant = now
-        self.strict = strict
+    def __init__(self, given: Given, budget: int) -> None:
+        self.given = given
+        self.types = given.types
+        self.resource = given.resource
+        self.this = given.context
         self.left = budget
         self.index: int | None = None
         self.total: Collection | None = None
-        self.defined: Mapping[str, Collection] = {}
-        self.record: list[tuple[int, int, Collection]] = []
+        self.defined = _NOTHING
+        self.failed: tuple[int, int] | None = None
+        self.record: list[tuple[int, int, Collection]] | None = None
 
     def spend(self, units: int) -> None:
         """Count work. Raises BudgetExceeded when none is left."""
@@ -70,25 +63,21 @@ class Env:
                 self.spend(1)
                 waiting.extend(children)
 
-    @property
-    def now(self) -> Temporal | None:
-        """The instant that was given, read when it is asked for."""
-        return Temporal.parse(self.instant) if self.instant else None
-
     def variable(self, name: str) -> Collection:
         """`%name`. A name that was not bound is an error, one bound to None is empty."""
         if name in self.defined:
             return self.defined[name]
         if name == "context":
-            return self.context
+            return self.given.context
         if name in ROOT_NAMES:
             return self.resource
+        variables = self.given.variables
+        if name in variables:
+            return lift(variables[name], self.types)
         known = constant(name)
-        if known is not None:
-            return [known]
-        if name not in self.variables:
+        if known is None:
             raise EvaluationError(f"%{name} is not available here")
-        return lift(self.variables[name], self.types)
+        return [known]
 
 
 Expr: TypeAlias = Callable[[Env], Collection]

@@ -11,12 +11,16 @@ from typing import Final, TypeAlias
 from gateway.fhirpath.model import Model
 from gateway.fhirpath.quantity import Quantity
 from gateway.fhirpath.temporal import Temporal
+from gateway.fhirpath.tree import Long
 
 TEMPORAL_TYPES: Final = frozenset({"date", "dateTime", "instant", "time"})
 QUANTITY_TYPES: Final = frozenset(
     {"Quantity", "Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity"}
 )
 UCUM: Final = "http://unitsofmeasure.org"
+
+
+_ANY: Final = frozenset({"", "Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
 
 
 class EvaluationError(Exception):
@@ -44,7 +48,7 @@ class Type:
 
     def __init__(self, name: str, types: "Types") -> None:
         self.name = name
-        self.is_any = name in ("", "Resource", "DomainResource")
+        self.is_any = name in _ANY
         self.is_primitive = name[:1].islower() and name != "xhtml"
         self.read = _READERS.get(name)
         self.fields: dict[str, Field | None] = {}
@@ -213,10 +217,19 @@ def _quantity(value: object) -> object:
     return Quantity(Decimal(str(number)), str(unit))
 
 
+def _long(value: object) -> object:
+    """JSON writes an integer64 as a string (http://hl7.org/fhir/R5/json.html#primitive)."""
+    try:
+        return Long(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 _READERS: Final[dict[str, Callable[[object], object]]] = {
     **dict.fromkeys(("date", "time"), _temporal),
     **dict.fromkeys(("dateTime", "instant"), _date_time),
     **dict.fromkeys(QUANTITY_TYPES, _quantity),
+    "integer64": _long,
 }
 
 

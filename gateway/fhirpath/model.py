@@ -10,8 +10,6 @@ from functools import cache
 from typing import Final
 
 from gateway.fhir.model.files import ElementRow, ElementsFile, text
-from gateway.fhirpath.temporal import Temporal
-from gateway.fhirpath.values import Element, Item, Quantity, is_number, plain
 
 RELEASES: Final = ("R4", "R4B", "R5")
 _CHOICE: Final = "[x]"
@@ -87,7 +85,7 @@ class Model:
         if found is None:
             found = {
                 f"{name.removesuffix(_CHOICE)}{_capital(each)}": (name.removesuffix(_CHOICE), each)
-                for owner in self._line(type_name)
+                for owner in self.line(type_name)
                 for name, row in self.rows.get(owner, {}).items()
                 if name.endswith(_CHOICE)
                 for each in row.types
@@ -99,7 +97,7 @@ class Model:
     def names(self, type_name: str) -> frozenset[str]:
         """Every element name of a type, inherited ones included: for hints."""
         return frozenset(
-            name.removesuffix(_CHOICE) for owner in self._line(type_name) for name in self.rows.get(owner, ())
+            name.removesuffix(_CHOICE) for owner in self.line(type_name) for name in self.rows.get(owner, ())
         )
 
     def codes(self, type_name: str, name: str) -> frozenset[str] | None:
@@ -113,7 +111,8 @@ class Model:
         found = self.parents.get(type_name)
         return "BackboneElement" if found is None and "." in type_name and type_name in self.rows else found
 
-    def _line(self, type_name: str) -> tuple[str, ...]:
+    def line(self, type_name: str) -> tuple[str, ...]:
+        """A type and all that it specialises, the nearest first."""
         line = [type_name]
         while (above := self.parent(line[-1])) is not None:
             line.append(above)
@@ -121,7 +120,7 @@ class Model:
 
     def is_a(self, type_name: str, other: str) -> bool:
         """Whether a FHIR type is another one, or specialises it."""
-        return other in self._line(type_name)
+        return other in self.line(type_name)
 
     def knows(self, specifier: str) -> bool:
         """Whether a type specifier (`Quantity`, `FHIR.code`, `System.String`) names a type."""
@@ -129,30 +128,6 @@ class Model:
         if space == "System":
             return name in _SYSTEM_TYPES
         return space in ("", "FHIR") and (name in self.types or (not space and name in _SYSTEM_TYPES))
-
-    def item_is(self, item: Item, specifier: str) -> bool:
-        """`item is specifier` (https://hl7.org/fhirpath/N1/#is-type-specifier)."""
-        wanted_space, _, wanted = specifier.rpartition(".")
-        space, name = self.type_of(item)
-        if wanted_space and wanted_space != space:
-            return False
-        return self.is_a(name, wanted) if space == "FHIR" else name == wanted
-
-    def type_of(self, item: Item) -> tuple[str, str]:
-        """Namespace and name of an item's type. What came from plain JSON has a System type, or `Object`."""
-        if isinstance(item, Element) and item.type:
-            space, _, name = item.type.rpartition(".")
-            return ("System", name) if space == "System" else ("FHIR", item.type)
-        value = plain(item)
-        if isinstance(value, Temporal):
-            return "System", value.kind
-        if isinstance(value, bool):
-            return "System", "Boolean"
-        if is_number(value):
-            return "System", "Integer" if isinstance(value, int) else "Decimal"
-        if isinstance(value, str):
-            return "System", "String"
-        return "System", "Quantity" if isinstance(value, Quantity) else "Object"
 
 
 def _member(keys: tuple[tuple[str, str], ...], row: ElementRow) -> Member:

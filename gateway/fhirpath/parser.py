@@ -95,7 +95,8 @@ class _Parser:
         token = self.now
         if token.kind == "end":
             return Syntax("the expression ends too early", token.offset)
-        return Syntax(f"`{token.text[:40]}` is not expected here", token.offset, len(token.text))
+        hint = f"an element of that name is written with backquotes: `{token.text}`" if token.text in _WORDS else None
+        return Syntax(f"`{token.text[:40]}` is not expected here", token.offset, len(token.text), hint)
 
     def _advance(self) -> Token:
         taken = self.now
@@ -114,7 +115,7 @@ class _Parser:
     def _enter(self) -> None:
         self._nesting += 1
         if self._nesting > MAX_NESTING:
-            raise Syntax(f"more than {MAX_NESTING} brackets are open at once", self.now.offset)
+            raise Syntax(f"more than {MAX_NESTING} brackets are open at once", self._tokens[self._at - 1].offset)
 
     def expression(self, least: int) -> Node:
         """What binds at least as strongly as `least`."""

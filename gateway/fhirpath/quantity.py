@@ -21,9 +21,9 @@ class UnknownUnit(Exception):
     """Two different units, one of which is outside of the part of UCUM that is known here."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Quantity:
-    """A number with a UCUM code (`mg`) or a calendar unit (`days`)."""
+    """A number with a UCUM code (`mg`) or a calendar unit (`days`). Never changed; see `Temporal`."""
 
     value: Decimal
     unit: str

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
-from gateway.fhirpath.functions import PER_ITEM, TYPE_ARGUMENT
-from gateway.fhirpath.syntax import Call, Expr, Member, Path, Special, Variable, operands
+from gateway.fhirpath.env import ROOT_NAMES
+from gateway.fhirpath.library import ON_INPUT, PER_ITEM, TYPE_ARGUMENT
+from gateway.fhirpath.tree import Function, Literal, Member, Node, Path, This, Variable, operands
 
-ROOT_NAMES = ("resource", "context", "rootResource")
-_CLOCK = ("now", "today", "timeOfDay")
+_CLOCK: Final = ("now", "today", "timeOfDay")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,49 +16,63 @@ class Read:
     """A name that is read. `member`: the element asked of it at once (`x` in `%let.x`), with its own place."""
 
     name: str
-    at: Expr
+    at: Node
     member: Member | None = None
 
 
-def reads(tree: Expr) -> tuple[Read, ...]:
+def reads(tree: Node) -> tuple[Read, ...]:
     """Every read, in the order of the text.
 
-    The judged resource is named `resource`, however it is reached; `now()` and its like read `request`.
+    The judged resource is named `resource`, however it is reached; `now()` and its like read `request`. What
+    `defineVariable` defines in the text comes from no outside.
     """
-    return tuple(sorted(_reads(tree, on_root=True), key=lambda read: read.at.offset))
+    own = _defined(tree)
+    found = (read for read in _reads(tree, on_root=True) if read.name not in own)
+    return tuple(sorted(found, key=lambda read: read.at.offset))
 
 
-def _reads(expr: Expr, *, on_root: bool) -> Iterator[Read]:
+def _defined(tree: Node) -> frozenset[str]:
+    found: set[str] = set()
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(operands(node))
+        if isinstance(node, Function) and node.name == "defineVariable" and isinstance(node.arguments[0], Literal):
+            found.add(str(node.arguments[0].value))
+    return frozenset(found)
+
+
+def _reads(node: Node, *, on_root: bool) -> Iterator[Read]:
     """`on_root`: whether a bare name here starts at the resource, and not at an item of some other value."""
-    if isinstance(expr, Path):
-        yield from _path(expr, on_root=on_root)
-    elif isinstance(expr, Variable):
-        yield Read(name="resource" if expr.name in ROOT_NAMES else expr.name, at=expr)
-    elif isinstance(expr, Call):
-        if expr.name in _CLOCK:
-            yield Read(name="request", at=expr)
+    if isinstance(node, Path):
+        yield from _path(node, on_root=on_root)
+    elif isinstance(node, Variable):
+        yield Read(name="resource" if node.name in ROOT_NAMES else node.name, at=node)
+    elif isinstance(node, Function):
+        if node.name in _CLOCK:
+            yield Read(name="request", at=node)
         elif on_root:
-            yield Read(name="resource", at=expr)
-        yield from _arguments(expr, on_root=on_root, items_of_root=on_root)
-    elif on_root and (isinstance(expr, Member) or (isinstance(expr, Special) and expr.name == "$this")):
-        yield Read(name="resource", at=expr)
+            yield Read(name="resource", at=node)
+        yield from _arguments(node, on_root=on_root, items_of_root=on_root)
+    elif on_root and isinstance(node, Member | This):
+        yield Read(name="resource", at=node)
     else:
-        for part in operands(expr):
+        for part in operands(node):
             yield from _reads(part, on_root=on_root)
 
 
-def _path(expr: Path, *, on_root: bool) -> Iterator[Read]:
-    if isinstance(expr.base, Variable) and isinstance(expr.step, Member) and expr.base.name not in ROOT_NAMES:
-        yield Read(name=expr.base.name, at=expr.base, member=expr.step)
+def _path(node: Path, *, on_root: bool) -> Iterator[Read]:
+    if isinstance(node.base, Variable) and isinstance(node.step, Member) and node.base.name not in ROOT_NAMES:
+        yield Read(name=node.base.name, at=node.base, member=node.step)
         return
-    yield from _reads(expr.base, on_root=on_root)
-    if isinstance(expr.step, Call):
-        yield from _arguments(expr.step, on_root=on_root, items_of_root=False)
+    yield from _reads(node.base, on_root=on_root)
+    if isinstance(node.step, Function):
+        yield from _arguments(node.step, on_root=on_root, items_of_root=False)
 
 
-def _arguments(call: Call, *, on_root: bool, items_of_root: bool) -> Iterator[Read]:
+def _arguments(call: Function, *, on_root: bool, items_of_root: bool) -> Iterator[Read]:
     if call.name in TYPE_ARGUMENT:
         return
-    inside = items_of_root if call.name in PER_ITEM or call.name == "iif" else on_root
+    inside = items_of_root if call.name in PER_ITEM or call.name in ON_INPUT else on_root
     for argument in call.arguments:
         yield from _reads(argument, on_root=inside)

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-_DATE: Final = r"(?P<year>\d{4})(?:-(?P<month>\d{2})(?:-(?P<day>\d{2}))?)?"
-_TIME: Final = r"(?P<hour>\d{2})(?::(?P<minute>\d{2})(?::(?P<second>\d{2}(?:\.\d{1,9})?))?)?"
-_ZONE: Final = r"(?P<zone>Z|[+-]\d{2}:\d{2})?"
-_DATE_TIME_TEXT: Final = re.compile(rf"{_DATE}(?P<t>T(?:{_TIME}{_ZONE})?)?", re.ASCII)
+_TIME: Final = r"(\d{2})(?::(\d{2})(?::(\d{2}(?:\.\d{1,9})?))?)?"
+_ZONE: Final = r"(Z|[+-]\d{2}:\d{2})?"
+_DATE_TIME_TEXT: Final = re.compile(rf"(\d{{4}})(?:-(\d{{2}})(?:-(\d{{2}}))?)?(T(?:{_TIME}{_ZONE})?)?", re.ASCII)
 _TIME_TEXT: Final = re.compile(rf"T?{_TIME}", re.ASCII)
-_COMPONENTS: Final = ("year", "month", "day", "hour", "minute", "second")
-_LIMITS: Final = ((1, 9999), (1, 12), (1, 31), (0, 23), (0, 59), (0, 60))
+_DAYS: Final = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_LEAP_DAY: Final = (2, 29)
+_LAST_HOUR, _LAST_MINUTE, _LAST_SECOND = 23, 59, 60
 _DATE_PARTS: Final = 3
 
 # Calendar words, and the UCUM codes whose meaning equals the calendar's.
@@ -43,9 +43,12 @@ _MICROSECONDS: Final = {
 _COARSE_STEP: Final = {1: 365 * _MICROSECONDS["day"], 2: 30 * _MICROSECONDS["day"]}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Temporal:
-    """`kind`: Date, DateTime or Time. `parts`: as many of year … second as were written. `offset`: minutes."""
+    """`kind`: Date, DateTime or Time. `parts`: as many of year … second as were written. `offset`: minutes.
+
+    Never changed; not `frozen`, because many are made and a frozen one costs three times as much.
+    """
 
     kind: str
     parts: tuple[int | Decimal, ...]
@@ -56,18 +59,22 @@ class Temporal:
     def parse(cls, text: str) -> "Temporal | None":
         """Read a FHIR date, dateTime, instant or time, or the text of a literal after its `@`; None if it is none."""
         match = _DATE_TIME_TEXT.fullmatch(text)
-        if match is not None:
-            parts = _parts(match, _COMPONENTS)
-            kind = "Date" if match["t"] is None else "DateTime"
-        else:
+        if match is None:
             match = _TIME_TEXT.fullmatch(text)
-            if match is None:
-                return None
-            parts, kind = _parts(match, _COMPONENTS[_DATE_PARTS:]), "Time"
-        if parts is None or not _exists(kind, parts):
+            clock = None if match is None else _clock(*match.groups())
+            return None if clock is None else cls("Time", clock, None, text.removeprefix("T"))
+        year, month, day, t, hour, minute, second, zone = match.groups()
+        parts = _day(year, month, day)
+        if parts is None:
             return None
-        zone = match.groupdict().get("zone")
-        return cls(kind, parts, _minutes(zone), text.removeprefix("T") if kind == "Time" else text)
+        if t is None:
+            return cls("Date", parts, None, text)
+        if hour is not None:
+            clock = _clock(hour, minute, second)
+            if clock is None or day is None:
+                return None
+            parts += clock
+        return cls("DateTime", parts, None if zone is None else _minutes(zone), text)
 
     @classmethod
     def of(cls, kind: str, parts: tuple[int | Decimal, ...], offset: int | None) -> "Temporal":
@@ -82,13 +89,19 @@ class Temporal:
         """-1, 0 or 1; None when the precision or a missing offset leaves it open."""
         if (self.kind == "Time") != (other.kind == "Time"):
             return None
-        mine, theirs = _comparable(self, other), _comparable(other, self)
-        if mine is None or theirs is None:
-            return None
+        if self.offset == other.offset:
+            mine, theirs = self.parts, other.parts
+        else:
+            first, second = _comparable(self, other), _comparable(other, self)
+            if first is None or second is None:
+                return None
+            mine, theirs = first, second
+        if len(mine) == len(theirs):
+            return (mine > theirs) - (mine < theirs)
         for left, right in zip(mine, theirs, strict=False):
             if left != right:
                 return -1 if left < right else 1
-        return 0 if len(mine) == len(theirs) else None
+        return None
 
     def in_utc(self) -> tuple[int | Decimal, ...]:
         if not self.offset:
@@ -186,29 +199,39 @@ def _second(microseconds: int, like: Decimal) -> Decimal:
     return exact.quantize(like) if isinstance(exponent, int) and exact == exact.quantize(like) else exact
 
 
-def _parts(match: re.Match[str], names: tuple[str, ...]) -> tuple[int | Decimal, ...] | None:
-    parts: list[int | Decimal] = []
-    for name in names:
-        text = match[name]
-        if text is None:
-            break
-        low, high = _LIMITS[_COMPONENTS.index(name)]
-        number: int | Decimal = Decimal(text) if name == "second" else int(text)
-        if not low <= number < high + 1:
-            return None
-        parts.append(number)
-    return tuple(parts)
-
-
-def _exists(kind: str, parts: tuple[int | Decimal, ...]) -> bool:
-    if kind == "Time" or len(parts) < _DATE_PARTS:
-        return True
-    return int(parts[2]) <= calendar.monthrange(int(parts[0]), int(parts[1]))[1]
-
-
-def _minutes(zone: str | None) -> int | None:
-    if zone is None:
+def _day(year: str, month: str | None, day: str | None) -> tuple[int | Decimal, ...] | None:
+    years = int(year)
+    if years == 0:
         return None
+    if month is None:
+        return (years,)
+    months = int(month)
+    if not 1 <= months <= 12:  # noqa: PLR2004 (months)
+        return None
+    if day is None:
+        return years, months
+    days = int(day)
+    if not 1 <= days <= _DAYS[months] or ((months, days) == _LEAP_DAY and not calendar.isleap(years)):
+        return None
+    return years, months, days
+
+
+def _clock(hour: str, minute: str | None, second: str | None) -> tuple[int | Decimal, ...] | None:
+    hours = int(hour)
+    if hours > _LAST_HOUR:
+        return None
+    if minute is None:
+        return (hours,)
+    minutes = int(minute)
+    if minutes > _LAST_MINUTE:
+        return None
+    if second is None:
+        return hours, minutes
+    seconds = Decimal(second) if "." in second else int(second)
+    return (hours, minutes, seconds) if seconds < _LAST_SECOND + 1 else None
+
+
+def _minutes(zone: str) -> int:
     if zone == "Z":
         return 0
     minutes = int(zone[1:3]) * 60 + int(zone[4:6])

@@ -7,11 +7,11 @@ from typing import Final
 
 from gateway.fhirpath.engine import BUDGET, Failure, Outcome, Program
 from gateway.fhirpath.engine import compile as compile_program
-from gateway.fhirpath.evaluation import constant
+from gateway.fhirpath.env import constant
+from gateway.fhirpath.items import as_json
+from gateway.fhirpath.problem import Problem
 from gateway.fhirpath.reads import Read, reads
-from gateway.fhirpath.syntax import Problem
-from gateway.fhirpath.typecheck import check
-from gateway.fhirpath.values import as_json
+from gateway.fhirpath.types_check import check
 from gateway.policy.decision import Result
 from gateway.policy.expression import HELD, NAMES, WHOLE, Compiled, Evaluated, ExpressionProblem, Language, Reads, Scope
 
@@ -75,11 +75,11 @@ class FhirPathEngine:
 
     @property
     def name(self) -> str:
-        return "fhirpathpy"
+        return "fhir-gateway"
 
     def compile(self, source: str, scope: Scope) -> Compiled | tuple[ExpressionProblem, ...]:
         """Compile, or list every problem of the text for the types in scope."""
-        program = compile_program(source, model=scope.release)
+        program = compile_program(source, model=scope.release, strict=True)
         if not isinstance(program, Program):
             return tuple(_problem(one) for one in program)
         found = reads(program.tree)
@@ -165,7 +165,6 @@ def _type_problems(program: Program, scope: Scope) -> Iterator[ExpressionProblem
             program.tree,
             program.model,
             roots,
-            release=scope.release,
             types=scope.resource_types,
             wants_boolean=scope.wants_boolean,
         )

@@ -8,9 +8,9 @@ from decimal import Decimal
 from xml.etree import ElementTree as ET
 
 from gateway.fhir.json import JsonObject
-from gateway.fhirpath import program
+from gateway.fhirpath import engine
+from gateway.fhirpath.engine import Outcome, Program
 from gateway.fhirpath.items import Item, plain
-from gateway.fhirpath.program import Outcome, Program
 from gateway.fhirpath.quantity import Quantity
 from gateway.fhirpath.temporal import Temporal
 from gateway.fhirpath.types_check import check
@@ -74,7 +74,7 @@ def resource(release: str, name: str) -> JsonObject:
 
 def fault(case: Case) -> str | None:
     """None when the engine does as the case says, else what it does instead."""
-    found = program.compile(case.expression, model=case.release)
+    found = engine.compile(case.expression, model=case.release)
     if not isinstance(found, Program):
         return None if case.invalid is not None else f"refused: {found[0].message}"
     outcome = found.evaluate(case.resource, now=NOW)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from gateway.fhirpath import engine
 from gateway.fhirpath.engine import Failure, Outcome, Program
+from gateway.fhirpath.items import Element
 from gateway.fhirpath.reads import reads
-from gateway.fhirpath.typecheck import check
+from gateway.fhirpath.types_check import check
 from tests.fhirpath.resources import NOW, OBSERVATION, PATIENT, VARIABLES
 from tests.fhirpath.suite import cases
 
@@ -109,4 +110,5 @@ def test_threads_share_a_program() -> None:
 
 
 def _shape(outcome: Outcome) -> str:
-    return repr((outcome.failure, outcome.reason, outcome.values))
+    values = [(one.type.name, one.value, one.extra) if isinstance(one, Element) else one for one in outcome.values]
+    return repr((outcome.failure, outcome.reason, values))

@@ -357,7 +357,7 @@ def test_the_first_importable_engine_is_taken() -> None:
 
 
 def test_a_set_says_which_engines_it_is_judged_by() -> None:
-    assert standard_engines().names == {"cel": "cel-expr-python", "fhirpath": "fhirpathpy"}
+    assert standard_engines().names == {"cel": "cel-expr-python", "fhirpath": "fhir-gateway"}
     assert SECOND.name == "cel-python"
 
 

@@ -26,4 +26,5 @@ LIBRARY: Final[dict[str, Signature]] = {
 # Arguments that are evaluated for each item of the input, and those that name a type.
 CRITERIA: Final = frozenset({"where", "all", "exists"})
 PER_ITEM: Final = CRITERIA | {"select", "repeat", "repeatAll", "aggregate", "sort"}
+ON_INPUT: Final = frozenset({"iif", "defineVariable"})  # evaluated once, with the input as `$this`
 TYPE_ARGUMENT: Final = frozenset({"ofType", "is", "as"})

@@ -91,20 +91,15 @@ def _filled(value: Temporal, *, high: bool) -> tuple[int | Decimal, ...]:
 
 def _precision(value: object) -> Collection:
     if isinstance(value, Temporal):
-        count = len(value.parts)
-        digits = (_TIME_DIGITS if value.kind == "Time" else _DATE_DIGITS)[count - 1]
-        return [digits - (_WHOLE_SECOND if _is_whole(value.parts[-1]) else 0)]
+        steps, count = _TIME_DIGITS if value.kind == "Time" else _DATE_DIGITS, len(value.parts)
+        is_whole = count == len(steps) and isinstance(value.parts[-1], int)
+        return [steps[count - 1] - (_WHOLE_SECOND if is_whole else 0)]
     if isinstance(value, Decimal):
         exponent = value.as_tuple().exponent
         return [max(0, -exponent)] if isinstance(exponent, int) else NONE
     if isinstance(value, int) and not isinstance(value, bool):
         return [0]
     raise EvaluationError("only numbers, dates and times have a precision")
-
-
-def _is_whole(part: int | Decimal) -> bool:
-    """Whether this is a second that was written without a fraction."""
-    return isinstance(part, Decimal) and part.as_tuple().exponent == 0
 
 
 BOUNDARIES: Final[dict[str, Signature]] = {

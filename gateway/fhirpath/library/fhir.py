@@ -56,7 +56,7 @@ def _resolve(env: Env, focus: Collection) -> Collection:
         target = _target(env, reference) if isinstance(reference, str) else None
         if target is not None:
             found.append(target)
-        elif env.strict:
+        elif env.given.strict:
             # Empty would be a value, and `resolve().exists().not()` would hold.
             raise EvaluationError("resolve() follows references to contained and given resources only")
     return found
@@ -65,7 +65,7 @@ def _resolve(env: Env, focus: Collection) -> Collection:
 def _target(env: Env, reference: str) -> Element | None:
     if reference.startswith("#"):
         return _contained(env, reference[1:])
-    known = env.resolvable.get(reference)
+    known = env.given.resolvable.get(reference)
     if known is not None:
         return element(known, env.types.plain, None, env.types)
     for entry in _entries(env):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from gateway.fhirpath.env import Env
@@ -18,14 +19,22 @@ def _clock(read: Callable[[Temporal], Temporal | None]) -> Implementation:
     """`now()`, `today()`, `timeOfDay()` of the instant that was given; without one they are errors."""
 
     def call(env: Env, _focus: Collection) -> Collection:
-        if env.now is None:
+        now = None if env.given.now is None else _instant(env.given.now)
+        if now is None:
             raise EvaluationError("the time of the request is not known")
-        value = read(env.now)
+        value = read(now)
         return NONE if value is None else [value]
 
     return call
 
 
+@lru_cache(maxsize=16)
+def _instant(text: str) -> Temporal | None:
+    """One instant is asked for by many expressions."""
+    return Temporal.parse(text)
+
+
+@lru_cache(maxsize=16)
 def _today(now: Temporal) -> Temporal | None:
     return Temporal.parse(now.text.partition("T")[0])
 
