@@ -6,12 +6,13 @@ them, so that no secret is ever part of a value that could be printed.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.config_journal import JournalPlace, PostgresDatabase, SqliteFile, check_keys
 from gateway.config_source import ConfigErrors, ConfigProblem, Source, closest, open_source
 from gateway.config_values import (
     Algorithm,
@@ -34,7 +35,7 @@ from gateway.config_values import (
 from gateway.yaml_positions import Path as TreePath
 from gateway.yaml_positions import YamlValue, value_at
 
-__all__ = ["Config", "ConfigErrors", "ConfigProblem", "load", "read_secret"]
+__all__ = ["Config", "ConfigErrors", "ConfigProblem", "PostgresDatabase", "SqliteFile", "load", "read_secret"]
 
 
 class _Model(BaseModel):
@@ -165,31 +166,6 @@ class Issuer(_Model):
     claims: ClaimNames = ClaimNames()
 
 
-class Journal(_Model):
-    """The SQLite file of intents."""
-
-    path: Path
-
-
-def _journal(value: object, info: ValidationInfo[Any]) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be sqlite:PATH")  # noqa: TRY004 (pydantic collects ValueError only)
-    if value.startswith(("postgresql:", "postgres:")):
-        raise ValueError("not supported yet: this version of the gateway keeps its journal in SQLite only")
-    scheme, separator, name = value.partition(":")
-    if scheme != "sqlite" or not separator or not name:
-        raise ValueError("must be sqlite:PATH")
-    path = Path(info.context["folder"], name)
-    if not path.parent.is_dir():
-        raise ValueError("the folder of the journal does not exist")
-    # The journal holds resources: neither readable nor replaceable by other users of the machine.
-    if path.parent.stat().st_mode & 0o002:
-        raise ValueError("every user of this machine may write in the folder of the journal: chmod o-w it")
-    if path.exists() and path.stat().st_mode & 0o006:
-        raise ValueError("every user of this machine may read or write the journal: chmod o-rw it")
-    return {"path": path}
-
-
 class Limits(_Model):
     """`body` in bytes, `decision_time` in seconds."""
 
@@ -216,7 +192,9 @@ class Config(_Model):
     policies: Annotated[tuple[PolicyPath, ...], Texts, Field(min_length=1, strict=False)]
     reload: Literal["watch", "signal"] = "watch"
     reads: Literal["forward", "refuse"] = "forward"
-    journal: Annotated[Journal, BeforeValidator(_journal)]
+    journal: JournalPlace
+    journal_password_file: SecretFile | None = None
+    journal_key_file: SecretFile | None = None
     decision_log: Annotated[AnyPath | None, BeforeValidator(_decision_log)] = None
     limits: Limits = Limits()
     allow_insecure: Flag = False
@@ -262,11 +240,25 @@ def _check_together(source: Source, config: Config) -> None:
     if config.upstream.purge != "none" and config.upstream.capability_file is None:
         needed = "needs capability_file, which `fhir-gateway doctor --write` makes: the server has to be probed first"
         source.refuse(("upstream", "purge"), f"purge: {needed}")
+    _check_journal(source, config)
     seen: set[str] = set()
     for number, issuer in enumerate(config.issuers):
         if issuer.issuer in seen:
             source.refuse(("issuers", number, "issuer"), "this issuer is configured twice")
         seen.add(issuer.issuer)
+
+
+def _check_journal(source: Source, config: Config) -> None:
+    if config.journal_key_file is not None:
+        try:
+            check_keys(config.journal_key_file)
+        except ValueError as error:
+            source.refuse(("journal_key_file",), f"journal_key_file: {error}")
+    elif isinstance(config.journal, PostgresDatabase):
+        # Beside a file a key can be made on first use; here each process would make another one.
+        source.refuse(("journal",), "journal: a PostgreSQL journal needs journal_key_file")
+    if config.journal_password_file is not None and isinstance(config.journal, SqliteFile):
+        source.refuse(("journal_password_file",), "journal_password_file: an SQLite journal has no password")
 
 
 def _report(source: Source, detail: ErrorDetails) -> None:

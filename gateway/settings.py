@@ -1,6 +1,7 @@
 """The configuration in the words of each room: one frozen value of settings for each."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.config import (
@@ -10,9 +11,16 @@ from gateway.config import (
     Config,
     ConfigErrors,
     ConfigProblem,
+    SqliteFile,
 )
 from gateway.fhir.resource import BodyLimits
 from gateway.identity.settings import IssuerSettings
+from gateway.journal.postgres import PostgresJournal
+from gateway.journal.postgres_connection import Target
+from gateway.journal.sealing import derived_key
+from gateway.journal.sqlite import SqliteJournal
+from gateway.observe.decision_log import installation_key
+from gateway.saga.journal_port import Journal
 from gateway.saga.settle import SettleSettings, crash_point_of
 from gateway.upstream import capability_file
 from gateway.upstream import settings as upstream_settings
@@ -113,3 +121,34 @@ def unsafe_of(config: Config) -> tuple[str, ...]:
     """The overrides of safety in force, for log, metrics and /status (PROMISES 13)."""
     crash = crash_point_of(os.environ)
     return config.unsafe_settings if crash is None else (*config.unsafe_settings, f"crash at {crash.value}")
+
+
+def journal_of(config: Config, name: str, committed: Callable[[float], None] | None = None) -> Journal:
+    """The journal that is configured, not open yet. `name` tells its owners apart in logs."""
+    place = config.journal
+    if isinstance(place, SqliteFile):
+        return SqliteJournal(place.path, name, committed=committed, key_file=config.journal_key_file)
+    target = Target(
+        host=place.host,
+        port=place.port,
+        user=place.user,
+        database=place.database,
+        options=place.options,
+        password_file=config.journal_password_file,
+    )
+    assert config.journal_key_file is not None  # noqa: S101 (config.load refuses a database without it)
+    return PostgresJournal(target, name, key_file=config.journal_key_file, committed=committed)
+
+
+def backend_of(config: Config) -> str:
+    """What the journal is kept in, as the metrics call it."""
+    return "sqlite" if isinstance(config.journal, SqliteFile) else "postgresql"
+
+
+def pseudonym_key_of(config: Config) -> bytes:
+    """The key of the hashes in the decision log: the same for all who share a journal. Raises OSError, ValueError."""
+    place = config.journal
+    if isinstance(place, SqliteFile):
+        return installation_key(place.path.with_name(f"{place.path.name}.key"))
+    assert config.journal_key_file is not None  # noqa: S101 (config.load refuses a database without it)
+    return derived_key(config.journal_key_file, "decision log")

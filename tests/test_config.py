@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Config, ConfigErrors, load, read_secret
+from gateway.config import Config, ConfigErrors, PostgresDatabase, SqliteFile, load, read_secret
 
 SURFACE = """\
 listen: 127.0.0.1:8090
@@ -79,7 +79,7 @@ def test_the_published_example_is_read_whole(folder: Path) -> None:
     assert config.limits.decision_time == 0.25
     assert config.decision_log is None
     assert config.policies == (folder / "policies",)
-    assert config.journal.path == folder / "journal.db"
+    assert config.journal == SqliteFile(path=folder / "journal.db")
     assert config.unsafe_settings == ()
 
 
@@ -164,7 +164,7 @@ def test_tls_credentials_and_files(folder: Path) -> None:
         ("[policies/]", "[nothing/]", "gateway.yaml:21:12: policies: no such file or folder"),
         ("[policies/]", "[]", "gateway.yaml:21:11: policies: must not be empty"),
         ("reads: forward", "reads: yes", "gateway.yaml:23:8: reads: must be 'forward' or 'refuse'"),
-        ("sqlite:journal.db", "postgresql://u@h/db", "gateway.yaml:24:10: journal: not supported yet"),
+        ("sqlite:journal.db", "postgresql:h/db", "gateway.yaml:24:10: journal: must be sqlite:PATH or postgresql://"),
         ("sqlite:journal.db", "journal.db", "gateway.yaml:24:10: journal: must be sqlite:PATH"),
         ("sqlite:journal.db", "'sqlite:'", "gateway.yaml:24:10: journal: must be sqlite:PATH"),
         ("sqlite:journal.db", "{url: x}", "gateway.yaml:24:10: journal: must be sqlite:PATH"),
@@ -305,3 +305,86 @@ def test_what_kubernetes_adds_for_a_service_of_this_name_is_no_configuration(fol
         FHIR_GATEWAY_SERVICE_PORT_HTTP="8090",
     )
     assert config.listen.address.port == 8090
+
+
+def database(folder: Path, url: str, *more: str) -> str:
+    """MINIMAL over a PostgreSQL journal, with a key."""
+    (folder / "key").write_bytes(b"k" * 32)
+    (folder / "key").chmod(0o600)
+    lines = (f"journal: {url}", "journal_key_file: key", *more)
+    return MINIMAL.replace("journal: sqlite:journal.db", "\n".join(lines))
+
+
+LOCAL = "postgresql://gateway@127.0.0.1/journal"
+FAR = "postgresql://gateway@db.plan.example/journal"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "options"),
+    [
+        (LOCAL, "127.0.0.1", 5432, ()),
+        ("postgres://gateway@localhost:6543/journal", "localhost", 6543, ()),
+        ("postgresql://gateway@[::1]/journal?sslmode=require", "::1", 5432, (("sslmode", "require"),)),
+        ("postgresql://gateway@/journal?host=/run/postgresql", "/run/postgresql", 5432, ()),
+        (
+            f"{FAR}?sslmode=verify-full&sslrootcert=system",
+            "db.plan.example",
+            5432,
+            (("sslmode", "verify-full"), ("sslrootcert", "system")),
+        ),
+    ],
+)
+def test_a_journal_in_postgresql(
+    folder: Path, url: str, host: str, port: int, options: tuple[tuple[str, str], ...]
+) -> None:
+    config = loaded(folder, database(folder, url, "journal_password_file: secret"))
+    assert config.journal == PostgresDatabase(host=host, port=port, user="gateway", database="journal", options=options)
+    assert config.journal_password_file == folder / "secret"
+    assert config.journal_key_file == folder / "key"
+
+
+def test_files_of_tls_stand_beside_the_configuration(folder: Path) -> None:
+    config = loaded(folder, database(folder, f"{FAR}?sslmode=verify-full&sslrootcert=certificate"))
+    assert isinstance(config.journal, PostgresDatabase)
+    assert dict(config.journal.options)["sslrootcert"] == str(folder / "certificate")
+
+
+def test_a_database_elsewhere_without_tls_is_an_override(folder: Path) -> None:
+    assert "verify-full" in problems(folder, database(folder, FAR))[0]
+    assert "verify-full" in problems(folder, database(folder, f"{FAR}?sslmode=require"))[0]
+    config = loaded(folder, database(folder, FAR, "allow_insecure: true"))
+    assert config.unsafe_settings == ("allow_insecure",)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("postgresql://gateway:hunter2@127.0.0.1/journal", "must not hold a password"),
+        ("postgresql://127.0.0.1/journal", "must be sqlite:PATH or postgresql://USER@HOST/DATABASE"),
+        ("postgresql://gateway@127.0.0.1/", "must be sqlite:PATH or postgresql://USER@HOST/DATABASE"),
+        ("postgresql://gateway@127.0.0.1/a/b", "must be sqlite:PATH or postgresql://USER@HOST/DATABASE"),
+        ("postgresql://gateway@127.0.0.1:99999/journal", "must be sqlite:PATH or postgresql://USER@HOST/DATABASE"),
+        ("postgresql://gateway@/journal", "must be sqlite:PATH or postgresql://USER@HOST/DATABASE"),
+        (f"{LOCAL}?sslmode=maybe", "its options are"),
+        (f"{LOCAL}?options=-c%20fsync=off", "its options are"),
+        (f"{LOCAL}?host=/elsewhere", "its options are"),
+        (f"{LOCAL}?sslmode=require&sslmode=disable", "an option stands twice"),
+        (f"{LOCAL}?sslrootcert=none.pem", "no such file for sslrootcert"),
+    ],
+)
+def test_a_url_of_a_database_that_is_refused(folder: Path, url: str, why: str) -> None:
+    (problem,) = problems(folder, database(folder, f"'{url}'"))
+    assert problem.startswith("gateway.yaml:7:10: journal: ")
+    assert why in problem
+    assert "hunter2" not in problem
+
+
+def test_keys_and_passwords_of_a_journal(folder: Path) -> None:
+    bare = MINIMAL.replace("sqlite:journal.db", LOCAL)
+    assert problems(folder, bare) == ["gateway.yaml:7:10: journal: a PostgreSQL journal needs journal_key_file"]
+    assert "must hold 32 bytes" in problems(folder, f"{MINIMAL}journal_key_file: secret\n")[0]
+    assert "has no password" in problems(folder, f"{MINIMAL}journal_password_file: secret\n")[0]
+    assert "every user" in problems(folder, f"{MINIMAL}journal_key_file: open-secret\n")[0]
+    (folder / "key").write_text("a2V5MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODk=\n" * 2)
+    (folder / "key").chmod(0o600)
+    assert loaded(folder, f"{MINIMAL}journal_key_file: key\n").journal_key_file == folder / "key"

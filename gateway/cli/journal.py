@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway.config import ConfigErrors, load
-from gateway.journal.sqlite import SqliteJournal
+from gateway import settings
+from gateway.config import ConfigErrors, SqliteFile, load
 from gateway.saga.intent import OPEN, Intent, State
-from gateway.saga.journal_port import JournalUnavailable, Resolution, StillOwned
+from gateway.saga.journal_port import Journal, JournalUnavailable, Resolution, StillOwned
 from gateway.saga.table import Event, IllegalTransition, retry_of
 
 journal = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -83,7 +83,7 @@ def list_(
 def show(decision_id: DecisionId, config: Config = _CONFIG, output: OutputOption = Format.TEXT) -> None:
     """One write: where it stands, why, and what can be decided."""
 
-    async def read(opened: SqliteJournal) -> tuple[Intent | None, tuple[Resolution, ...]]:
+    async def read(opened: Journal) -> tuple[Intent | None, tuple[Resolution, ...]]:
         return await opened.get(decision_id), await opened.resolutions(decision_id)
 
     entry, resolutions = _with(config, read)
@@ -106,7 +106,7 @@ def show(decision_id: DecisionId, config: Config = _CONFIG, output: OutputOption
 def retry(decision_id: DecisionId, by: By, why: Why = "retry", config: Config = _CONFIG) -> None:
     """Let the gateway try a stuck write again, from where it stood."""
 
-    async def decide(opened: SqliteJournal) -> Intent:
+    async def decide(opened: Journal) -> Intent:
         entry = await opened.get(decision_id)
         if entry is None:
             raise KeyError(decision_id)
@@ -130,17 +130,17 @@ def resolve(
     typer.echo(f"{decision_id} is recorded as {entry.state.value}.")
 
 
-def _with(config: Path, use: Callable[[SqliteJournal], Awaitable[T]]) -> T:
+def _with(config: Path, use: Callable[[Journal], Awaitable[T]]) -> T:
     """Open the configured journal, use it, and turn what can go wrong into a line and an exit code."""
     try:
-        path = load(config, os.environ).journal.path
+        read = load(config, os.environ)
     except ConfigErrors as errors:
         _give_up("\n".join(str(problem) for problem in errors.problems), _WRONG)
-    if not path.exists():
-        _give_up(f"There is no journal at {path}.", _INTERNAL)
+    if isinstance(read.journal, SqliteFile) and not read.journal.path.exists():
+        _give_up(f"There is no journal at {read.journal.path}.", _INTERNAL)
 
     async def run() -> T:
-        opened = SqliteJournal(path, f"cli-{os.getpid()}")
+        opened = settings.journal_of(read, f"cli-{os.getpid()}")
         await opened.open()
         try:
             return await use(opened)

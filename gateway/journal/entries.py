@@ -1,10 +1,11 @@
 """The journal over named statements: all that SQLite and PostgreSQL have in common."""
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
+
+import structlog
 
 from gateway.journal import rows
 from gateway.journal.sealing import Sealer
@@ -16,7 +17,7 @@ T = TypeVar("T")
 _UNSETTLED = OPEN | {State.STUCK}
 _PRUNED_AT_ONCE = 1000
 _PAGE_BYTES = 32 * 1024 * 1024
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger("journal")
 
 
 class Result(Protocol):
@@ -259,7 +260,7 @@ def _give_up(session: Session, intent: Intent, why: str, now: float) -> None:
         "now": now,
     }
     session.execute("give_up", values)
-    _log.critical("the write %s is stuck: %s", intent.decision_id, why)
+    _log.critical("journal.unreadable", decision_id=intent.decision_id, reason=why)
 
 
 def _counts(unsettled: Sequence[rows.Row], closed: Sequence[rows.Row]) -> JournalCounts:

@@ -4,7 +4,6 @@ A lease is held by the clock of the database alone. One that ran out is never re
 under the next epoch, and what it held before is an orphan that anybody may claim, itself too.
 """
 
-import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import psycopg
+import structlog
 
 from gateway.journal.postgres_connection import PostgresConnection, Target, connected, migrated
 from gateway.journal.statements import statements
@@ -30,7 +30,7 @@ _SQL = {name: sql.encode() for name, sql in statements("postgresql").items()}
 _REFUSALS = (NotOwner, StillOwned, IllegalTransition, LookupError, ValueError)
 # Unlike the monotonic clock it goes on while the machine sleeps, where it is to be had.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger("journal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class PostgresWriter(Writer[PostgresConnection]):
             connection.execute(_SQL["give_lease_back"], {"owner": self._owner})
             connection.execute(_SQL["forget_leases"])
         except psycopg.Error as error:
-            _log.warning("the lease could not be given back: %s", _name(error))
+            _log.warning("journal.lease_not_given_back", error=_name(error))
         connection.close()
 
     def _commit(self, batch: Sequence[Job[PostgresConnection]]) -> list[Telling]:
@@ -140,7 +140,7 @@ class PostgresWriter(Writer[PostgresConnection]):
             halves = [_begun(job, connection) for job in batch]
         if held.rowcount != 1:
             connection.execute("ROLLBACK")
-            _log.warning("the lease on the journal ran out under epoch %d", self.lease.epoch)
+            _log.warning("journal.lease_lapsed", epoch=self.lease.epoch)
             self._take_lease(connection)
             raise _Lapsed
         told = [half() for half in halves]
@@ -186,7 +186,7 @@ class PostgresWriter(Writer[PostgresConnection]):
     def _failed(self, batch: Sequence[Job[PostgresConnection]], reason: str) -> list[Telling]:
         self._drop()
         if self.broken is None:
-            _log.error("the journal cannot be used: %s", reason)
+            _log.error("journal.unavailable", reason=reason)
         self.broken = reason
         return failing(batch, JournalUnavailable(reason))
 

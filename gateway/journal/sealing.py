@@ -7,13 +7,14 @@ tag. A value that is moved to another row or column, or changed, does not open.
 import base64
 import binascii
 import hashlib
-import logging
+import hmac
 import os
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -22,7 +23,7 @@ _KEY_BYTES = 32
 _ID_BYTES = 4
 _NONCE_BYTES = 12
 _HEAD = len(_FORM) + _ID_BYTES
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger("journal")
 
 
 class Unreadable(Exception):
@@ -100,6 +101,11 @@ def sealer_for(key_file: Path | None, journal: Path | None) -> Sealer:
     return Sealer(keys)
 
 
+def derived_key(key_file: Path, purpose: str) -> bytes:
+    """Another key of 32 bytes for all who share the newest key. Raises ValueError or OSError."""
+    return hmac.digest(keys_in(key_file.read_bytes())[0], purpose.encode(), "sha256")
+
+
 def _make(path: Path) -> None:
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -116,11 +122,8 @@ def _make(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-    _log.warning(
-        "no journal_key_file is configured: a key for the journal's payloads was made at %s; "
-        "without it, open writes cannot be undone",
-        path,
-    )
+    # None was configured. Whoever loses this file can undo no write that is open by then.
+    _log.warning("journal.key_made", path=str(path))
 
 
 def _id(key: bytes) -> bytes:

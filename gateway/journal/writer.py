@@ -1,7 +1,6 @@
 """One thread that owns the journal's connection and commits together whatever has queued up (group commit)."""
 
 import asyncio
-import logging
 import queue
 import threading
 import time
@@ -11,13 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar, cast
 
+import structlog
+
 from gateway.saga.journal_port import JournalUnavailable
 
 C = TypeVar("C")
 T = TypeVar("T")
 Telling = Callable[[], None]
 _MOST_TOGETHER = 256
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger("journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Writer(ABC, Generic[C]):
             told = self._commit(batch)
         except Exception as defect:  # noqa: BLE001 (a dead thread would hang every later write without a word)
             self.broken = f"defect: {type(defect).__name__}"
-            _log.critical("the journal stops after a defect: %s", type(defect).__name__)
+            _log.critical("journal.defect", type=type(defect).__name__)
             return failing(batch, JournalUnavailable(self.broken))
         self._committed(time.perf_counter() - started)
         return told
