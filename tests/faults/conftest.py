@@ -1,11 +1,13 @@
 """One sandbox and one nursery for the tests of a worker."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.processes import Gateway, Hospital, Nursery
+from tests.saga.conftest import MEMORY
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,10 @@ def gateway(tmp_path: Path, nursery: Nursery, hospital: Hospital) -> Iterator[Ga
     made = Gateway(tmp_path / "gateway", nursery, hospital)
     yield made
     made.kill()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """In memory where there is such a file system: what a real disk keeps is modelled, not waited for."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None, prefix="faults-") as made:
+        yield Path(made)
