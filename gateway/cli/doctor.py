@@ -16,11 +16,11 @@ from rich.table import Table
 from gateway import settings
 from gateway.config import Config, ConfigErrors, load
 from gateway.upstream import capability_file
-from gateway.upstream.client import UpstreamClient
 from gateway.upstream.corner import SYSTEM, TYPE
 from gateway.upstream.examination import NoServer, examine
 from gateway.upstream.findings import Findings
 from gateway.upstream.interpretation import Grade, capability_of, lines_of, settings_of
+from gateway.upstream.pool import UpstreamConnections
 
 _INTERNAL, _USAGE, _WRONG = 1, 2, 3
 _COLOURS = {Grade.GOOD: "green", Grade.LIMITED: "yellow", Grade.BAD: "red", Grade.UNKNOWN: "dim"}
@@ -76,7 +76,7 @@ def _ask(config: Config) -> None:
 
 
 async def _examined(config: Config, *, writing: bool) -> Findings:
-    client = UpstreamClient(settings.upstream_of(config))
+    client = UpstreamConnections(settings.upstream_of(config))
     await client.start()
     try:
         base = config.upstream.url.rstrip("/")

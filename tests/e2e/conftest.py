@@ -25,14 +25,15 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-def members(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Door:
+def members(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """HAPI holds two members and a stranger; put there directly."""
     door = Door(tmp_path_factory.mktemp("members"), servers.hapi.base, servers.keycloak)
     for patient_id in (MEMBER, OTHER_MEMBER, STRANGER):
         body = json.dumps(patient(patient_id, member=patient_id != STRANGER))
         answer = door.ask("PUT", f"Patient/{patient_id}", content=body, upstream=True)
         assert answer.status_code == 201, answer.text
-    return door
+    yield door
+    door.client.close()
 
 
 @pytest.fixture(scope="session")
