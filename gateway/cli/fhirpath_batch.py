@@ -16,7 +16,9 @@ from gateway.cli.fhirpath_json import positions, typed, write
 from gateway.fhir.json import JsonObject
 from gateway.fhirpath import engine
 from gateway.fhirpath.engine import Failure, Program
+from gateway.fhirpath.env import constant
 from gateway.fhirpath.problem import Problem
+from gateway.fhirpath.reads import reads
 from gateway.fhirpath.types_check import check
 
 _KINDS: Final = {Failure.ERROR: "execution", Failure.OUT_OF_BUDGET: "budget"}
@@ -70,9 +72,21 @@ def _evaluated(case: JsonObject, now: str) -> dict[str, object]:
     outcome = program.evaluate(resource, variables, now=instant if isinstance(instant, str) else now, context=start)
     if outcome.failure is None:
         return {"result": [typed(item) for item in outcome.values]}
-    # Only now, because it is slow: which part of the expression failed.
+    # Only now, because it is slow: whether it had to fail, and else which part of it did.
+    foreseen = _foreseen(program, root, variables) if outcome.failure is Failure.ERROR else None
+    if foreseen is not None:
+        return {"error": _error("semantic", expression, foreseen.offset, foreseen.message)}
     where = program.explain(resource, variables, now=now)[0].place or (0, 0)
     return {"error": _error(_KINDS[outcome.failure], expression, where[0], outcome.reason or "")}
+
+
+def _foreseen(program: Program, root: str, variables: JsonObject) -> Problem | None:
+    """What could have been said of the text alone."""
+    for read in reads(program.tree):
+        if read.name not in ("resource", "request", *variables) and constant(read.name) is None:
+            return Problem(message=f"there is no name `%{read.name}`", offset=read.at.offset)
+    roots = {"resource": root} if root in program.model.types else {}
+    return next((one for one in check(program.tree, program.model, roots) if not one.is_warning), None)
 
 
 @lru_cache(maxsize=4096)
@@ -82,7 +96,7 @@ def _program(expression: str, version: str, root: str) -> Program | Problem:
         return program[0]
     if root not in program.model.types:
         return program
-    found = [one for one in check(program.tree, program.model, {"resource": root}) if not one.is_warning]
+    found = [one for one in check(program.tree, program.model, {"resource": root}) if one.is_absent]
     return found[0] if found else program
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Problem:
     """A problem in a source text. `offset` counts code points from the start of the text.
 
-    `kind`: `syntax` when the text is no expression, `semantic` when it is one and cannot be right.
+    `kind`: `syntax` when the text is no expression, `semantic` when it is one and cannot be right. `is_absent`: it
+    reads an element that the model has not, which the language itself forbids; other findings are of use to authors.
     """
 
     message: str
@@ -16,3 +17,4 @@ class Problem:
     hint: str | None = None
     is_warning: bool = False
     kind: str = "semantic"
+    is_absent: bool = False

@@ -56,7 +56,7 @@ def _type_name(report: Report, node: Member, focus: Static, kinds: frozenset[Kin
         return Static(kinds=frozenset({Kind(node.name)}), many=focus.many) if known else unknown("no FHIR type")
     if node.name not in report.types:
         actual = " or ".join(sorted({kind.type for kind in kinds}))
-        report.problem(node, f"this can only be empty: it is asked of {actual}, not of {node.name}")
+        report.absent(node, f"this can only be empty: it is asked of {actual}, not of {node.name}")
     return NOTHING
 
 
@@ -67,13 +67,13 @@ def _unknown_element(report: Report, node: Member, kinds: frozenset[Kind]) -> No
         choice = model.choice_of(type_name, node.name)
         if choice is not None:
             message = f"{type_name} has no element `{node.name}` in FHIRPath"
-            report.problem(node, message, f"write `{choice[0]}.ofType({choice[1]})`")
+            report.absent(node, message, f"write `{choice[0]}.ofType({choice[1]})`")
             return
     if node.name == "resourceType":
         hint = "write `$this is Patient` for a type test"
-        report.problem(node, "`resourceType` is no element in FHIRPath", hint)
+        report.absent(node, "`resourceType` is no element in FHIRPath", hint)
         return
     close = get_close_matches(node.name, sorted(set().union(*(model.names(name) for name in types))), 1, 0.7)
     owner = types[0] if len(types) == 1 else " or ".join(types) if len(types) <= _FEW else "no type of this choice"
     verb = "has an element" if len(types) > _FEW else "has no element"
-    report.problem(node, f"{owner} {verb} `{node.name}`", f"did you mean `{close[0]}`?" if close else None)
+    report.absent(node, f"{owner} {verb} `{node.name}`", f"did you mean `{close[0]}`?" if close else None)

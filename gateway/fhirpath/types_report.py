@@ -23,6 +23,10 @@ class Report:
         """Something that cannot be right."""
         self._add(at, message, hint, length, is_warning=False)
 
+    def absent(self, at: Node, message: str, hint: str | None = None) -> None:
+        """An element that the model has not, or not here."""
+        self._add(at, message, hint, None, is_warning=False, is_absent=True)
+
     def warning(self, at: Node, message: str, hint: str | None = None, length: int | None = None) -> None:
         """Something that is an error for some inputs."""
         self._add(at, message, hint, length, is_warning=True)
@@ -31,11 +35,26 @@ class Report:
         """One value is needed: certainly wrong where there are always several, else for some inputs."""
         self._add(at, message, hint, None, is_warning=value.least <= 1)
 
-    def _add(self, at: Node, message: str, hint: str | None, length: int | None, *, is_warning: bool) -> None:
+    def _add(
+        self,
+        at: Node,
+        message: str,
+        hint: str | None,
+        length: int | None,
+        *,
+        is_warning: bool,
+        is_absent: bool = False,
+    ) -> None:
         if not self.quiet:
-            size = at.length if length is None else length
             self.problems.append(
-                Problem(message=message, offset=at.offset, length=size, hint=hint, is_warning=is_warning)
+                Problem(
+                    message=message,
+                    offset=at.offset,
+                    length=at.length if length is None else length,
+                    hint=hint,
+                    is_warning=is_warning,
+                    is_absent=is_absent,
+                )
             )
 
     def found(self) -> tuple[Problem, ...]:
