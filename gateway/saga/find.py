@@ -143,10 +143,10 @@ class Finder:
             return Untellable(reason="the server keeps no history of the type", unsupported=True) if unusable else hits
         first = [hit for hit in hits if capability.is_first(hit.version)]
         tagged = [hit for hit in first if request_id_of(hit.resource) == intent.write_id]
-        if tagged or not by_content:
-            same = tagged
-        else:
-            same = [hit for hit in first if same_content(hit.resource, sent, ignore_id=True)]
+        # Where ids are recorded whole, one that is not there says no more about a resource than that; where they are
+        # cut or left out, the search before this one could not have found the write.
+        told = first if by_content else [hit for hit in first if not _recorded_whole(intent, hit.resource)]
+        same = tagged or [hit for hit in told if same_content(hit.resource, sent, ignore_id=True)]
         explained = await self.stored_ids(intent.type, [hit.id for hit in same])
         ours = [hit for hit in same if hit.id not in explained]
         if len(ours) > 1:
@@ -154,12 +154,18 @@ class Finder:
         return _stored(intent, ours[0], capability) if ours else NotThere()
 
 
+def _recorded_whole(intent: Intent, seen: JsonObject) -> bool:
+    """Whether a request id is recorded that cannot be what is left of this write's."""
+    recorded = request_id_of(seen)
+    return recorded is not None and not (intent.write_id.startswith(recorded) and recorded != intent.write_id)
+
+
 def _is_ours(intent: Intent, sent: JsonObject, seen: JsonObject, capability: Capability) -> bool:
     """By the request id where the server records it, else by what it says."""
     recorded = request_id_of(seen)
     if recorded == intent.write_id:
         return True
-    if capability.find_lost is FindLost.REQUEST_ID and recorded is not None:
+    if capability.find_lost is FindLost.REQUEST_ID and _recorded_whole(intent, seen):
         return False
     return same_content(seen, sent)
 
