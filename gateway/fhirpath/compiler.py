@@ -5,7 +5,6 @@ bounded by its budget whatever the expression and the input.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Final
 
 from gateway.fhirpath.arithmetic import ARITHMETIC, negative, positive
@@ -116,7 +115,7 @@ class Compiler:
         arguments = tuple(compile_argument(argument) for argument in node.arguments)
         call = signature.call
         if signature.lazy:
-            return partial(_lazily, call, arguments, self.truth)
+            return _lazy(call, self.truth, arguments)
         return _eager(call, arguments)
 
     def _sort_argument(self, node: Node) -> Expr:
@@ -287,10 +286,11 @@ def _chain(base: Expr, steps: tuple[Step, ...]) -> Expr:
     return evaluate
 
 
-def _lazily(
-    call: Callable[..., Collection], arguments: tuple[Expr, ...], truth: Truth, env: Env, focus: Collection
-) -> Collection:
-    return call(env, focus, truth, *arguments)
+def _lazy(call: Callable[..., Collection], truth: Truth, arguments: tuple[Expr, ...]) -> Step:
+    if len(arguments) == 1:
+        (argument,) = arguments
+        return lambda env, focus: call(env, focus, truth, argument)
+    return lambda env, focus: call(env, focus, truth, *arguments)
 
 
 def _eager(call: Callable[..., Collection], arguments: tuple[Expr, ...]) -> Step:

@@ -34,11 +34,10 @@ class BudgetExceeded(Exception):
 class Field:
     """An element of a type: its keys in JSON, each with its `_` sibling and type; several for a choice element."""
 
-    __slots__ = ("choices", "key", "sibling", "type")
+    __slots__ = ("choices",)
 
     def __init__(self, choices: "tuple[tuple[str, str, Type], ...]") -> None:
         self.choices = choices
-        self.key, self.sibling, self.type = choices[0]
 
 
 class Type:
@@ -136,15 +135,17 @@ def plain(item: Item) -> object:
 
 def element(value: object, type_: Type, extra: object, types: Types) -> Element:
     """One place in the JSON; a resource, wherever it stands, has the type that it says."""
-    if type_.is_any and isinstance(value, Mapping):
+    if type_.is_any and (type(value) is dict or isinstance(value, Mapping)):
         said = value.get("resourceType")
         if isinstance(said, str):
             type_ = types.of(said)
-    return Element(value, type_, extra if isinstance(extra, Mapping) else None)
+    return Element(value, type_, extra if extra is not None and isinstance(extra, Mapping) else None)
 
 
 def lift(value: object, types: Types) -> Collection:
     """JSON from outside as a collection; a resource gets its type."""
+    if type(value) is dict or type(value) is str:
+        return [element(value, types.plain, None, types)]
     if value is None:
         return []
     if isinstance(value, list | tuple):
@@ -157,7 +158,7 @@ def members(item: Item, name: str, types: Types) -> Collection:
     if type(item) is not Element:
         return NONE
     owner, value = item.type, item.value
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         if item.extra is None:
             return NONE
         value, owner = item.extra, types.of("Element")  # a primitive has no children but its id and extensions

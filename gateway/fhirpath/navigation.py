@@ -7,33 +7,35 @@ from gateway.fhirpath.items import NONE, Collection, Element, Item, Types, membe
 
 
 def member_step(name: str, types: Types) -> Step:
-    """`.name`. The common case, one typed JSON object with a plain key, is told apart first."""
-
-    def of(item: Item) -> Collection:
-        if type(item) is not Element or type(item.value) is not dict:
-            return members(item, name, types)
-        value = item.value
-        owner = item.type
-        field = owner.fields[name] if name in owner.fields else owner.field(name)
-        if field is None or len(field.choices) != 1:
-            return members(item, name, types)
-        child = value.get(field.key)
-        type_ = field.type
-        if type_.is_any or (type_.is_primitive and field.sibling in value):
-            return members(item, name, types)
-        if type(child) is list:
-            return [Element(one, type_) for one in child]
-        return NONE if child is None else [Element(child, type_)]
+    """`.name`."""
 
     def step(_env: Env, focus: Collection) -> Collection:
         if len(focus) == 1:
-            return of(focus[0])
+            return _of(focus[0], name, types)
         found: Collection = []
         for item in focus:
-            found += of(item)
+            found += _of(item, name, types)
         return found
 
     return step
+
+
+def _of(item: Item, name: str, types: Types) -> Collection:
+    """As `members`; the common case, a typed JSON object whose element has no sibling, is told apart first."""
+    if type(item) is not Element or type(item.value) is not dict:
+        return members(item, name, types)
+    value = item.value
+    fields = item.type.fields
+    field = fields[name] if name in fields else item.type.field(name)
+    if field is None:
+        return members(item, name, types)
+    for key, sibling, type_ in field.choices:
+        if sibling in value or (type_.is_any and key in value):
+            return members(item, name, types)
+        child = value.get(key)
+        if child is not None:
+            return [Element(one, type_) for one in child] if type(child) is list else [Element(child, type_)]
+    return NONE
 
 
 def type_step(name: str, types: Types) -> Step:

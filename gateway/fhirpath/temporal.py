@@ -6,8 +6,8 @@ them has no more components, or only one of them has an offset, the answer is em
 
 import calendar
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -19,6 +19,8 @@ _DAYS: Final = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _LEAP_DAY: Final = (2, 29)
 _LAST_HOUR, _LAST_MINUTE, _LAST_SECOND = 23, 59, 60
 _DATE_PARTS: Final = 3
+_WITH_SECONDS: Final = 6
+_LARGEST: Final = 10**18  # of any unit: far more than the calendar has
 
 # Calendar words, and the UCUM codes whose meaning equals the calendar's.
 _UNITS: Final = {
@@ -53,7 +55,12 @@ class Temporal:
     kind: str
     parts: tuple[int | Decimal, ...]
     offset: int | None
-    text: str
+    written: str | None = field(default=None, compare=False)
+
+    @property
+    def text(self) -> str:
+        """As it was written; of a value that was calculated, as FHIR writes it."""
+        return _text(self.kind, self.parts, self.offset) if self.written is None else self.written
 
     @classmethod
     def parse(cls, text: str) -> "Temporal | None":
@@ -79,19 +86,21 @@ class Temporal:
     @classmethod
     def of(cls, kind: str, parts: tuple[int | Decimal, ...], offset: int | None) -> "Temporal":
         """From its parts."""
-        return cls(kind, parts, offset, _text(kind, parts, offset))
+        return cls(kind, parts, offset)
 
     def as_date_time(self) -> "Temporal":
         """A date as a date-time of the same precision."""
-        return self if self.kind == "DateTime" else Temporal("DateTime", self.parts, self.offset, self.text)
+        return self if self.kind == "DateTime" else Temporal("DateTime", self.parts, self.offset, self.written)
 
     def compare(self, other: "Temporal") -> int | None:
         """-1, 0 or 1; None when the precision or a missing offset leaves it open."""
         if (self.kind == "Time") != (other.kind == "Time"):
             return None
-        if self.offset == other.offset:
-            mine, theirs = self.parts, other.parts
-        else:
+        mine, theirs = self.parts, other.parts
+        if self.offset != other.offset:
+            if self.offset is not None and other.offset is not None and len(mine) == len(theirs) == _WITH_SECONDS:
+                mine, theirs = _minutes_and_seconds(self), _minutes_and_seconds(other)
+                return (mine > theirs) - (mine < theirs)
             first, second = _comparable(self, other), _comparable(other, self)
             if first is None or second is None:
                 return None
@@ -126,7 +135,7 @@ class Temporal:
         precision moves by whole years or months.
         """
         word = _UNITS.get(unit)
-        if word is None:
+        if word is None or not -_LARGEST <= value <= _LARGEST:
             return None
         if word in ("year", "month"):
             return self._plus_months(int(value) * (12 if word == "year" else 1))
@@ -144,7 +153,7 @@ class Temporal:
             return None
         parts: tuple[int | Decimal, ...] = (year, month, *self.parts[2:])[: len(self.parts)]
         if len(parts) >= _DATE_PARTS:
-            last = calendar.monthrange(year, month)[1]
+            last = 28 if month == 2 and not calendar.isleap(year) else _DAYS[month]  # noqa: PLR2004 (February)
             parts = (year, month, min(int(parts[2]), last), *parts[3:])
         return self._with(parts)
 
@@ -175,7 +184,7 @@ class Temporal:
         return self._with((total // 3_600_000_000, total // 60_000_000 % 60, exact)[: len(self.parts)])
 
     def _with(self, parts: tuple[int | Decimal, ...]) -> "Temporal":
-        return Temporal(self.kind, parts, self.offset, _text(self.kind, parts, self.offset))
+        return Temporal(self.kind, parts, self.offset)
 
 
 def _comparable(one: Temporal, other: Temporal) -> tuple[int | Decimal, ...] | None:
@@ -185,6 +194,13 @@ def _comparable(one: Temporal, other: Temporal) -> tuple[int | Decimal, ...] | N
     if (one.offset is None) != (other.offset is None):
         return None
     return one.in_utc()
+
+
+def _minutes_and_seconds(one: Temporal) -> tuple[int | Decimal, ...]:
+    """Since the first day of the calendar, in UTC."""
+    year, month, day, hour, minute, second = one.parts
+    days = date(int(year), int(month), int(day)).toordinal()
+    return int(days * 1440 + hour * 60 + minute - (one.offset or 0)), second
 
 
 def _instant(parts: list[int]) -> datetime:
@@ -242,14 +258,14 @@ def _text(kind: str, parts: tuple[int | Decimal, ...], offset: int | None) -> st
     texts = [_number(part, 4 if index == 0 and kind != "Time" else 2) for index, part in enumerate(parts)]
     if kind == "Time":
         return ":".join(texts)
-    date = "-".join(texts[:_DATE_PARTS])
+    day = "-".join(texts[:_DATE_PARTS])
     if len(parts) <= _DATE_PARTS:
-        return date
+        return day
     zone = ""
     if offset is not None and len(parts) > _DATE_PARTS:
         sign = "-" if offset < 0 else "+"
         zone = "Z" if offset == 0 else f"{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
-    return f"{date}T{':'.join(texts[_DATE_PARTS:])}{zone}"
+    return f"{day}T{':'.join(texts[_DATE_PARTS:])}{zone}"
 
 
 def _number(part: int | Decimal, width: int) -> str:
