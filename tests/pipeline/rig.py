@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -218,8 +218,12 @@ async def rigged(
     extra: str = "",
     server_keys: str = "",
     store: Store | None = None,
+    between: Callable[[int], Awaitable[int]] | None = None,
 ) -> AsyncIterator[Rig]:
-    """A rig for one test; everything is stopped afterwards."""
+    """A rig for one test; everything is stopped afterwards.
+
+    `between` is told the server's port and puts something before it; the gateway is given the port that it answers.
+    """
     port, upstream_port, issuer_port = free_port(), free_port(), free_port()
     base, upstream = f"http://127.0.0.1:{port}/fhir", f"http://127.0.0.1:{upstream_port}/fhir"
     if store is None:
@@ -231,6 +235,8 @@ async def rigged(
     servers = [server(wire, upstream_port), server(issuer.app, issuer_port)]
     running = [asyncio.create_task(each.serve()) for each in servers]
     await eventually(lambda: all(each.started for each in servers))
+    if between is not None:
+        upstream = f"http://127.0.0.1:{await between(upstream_port)}/fhir"
     path = configuration(
         folder,
         port=port,
