@@ -120,9 +120,11 @@ WITH RECURSIVE holder (owner, epoch) AS (
         SELECT FROM lease WHERE lease.owner = holder.owner AND lease.epoch = holder.epoch
     )
 ), picked AS (
-    SELECT intent.decision_id FROM gone JOIN intent ON intent.owner = gone.owner AND intent.epoch = gone.epoch
-    WHERE state IN ('intended', 'stored', 'compensating')
-    LIMIT %(limit)s FOR UPDATE OF intent SKIP LOCKED
+    SELECT next.decision_id FROM gone CROSS JOIN LATERAL (
+        SELECT decision_id FROM intent WHERE intent.owner = gone.owner AND intent.epoch = gone.epoch
+            AND state IN ('intended', 'stored', 'compensating')
+        ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ) AS next LIMIT %(limit)s
 )
 UPDATE intent SET owner = %(owner)s, epoch = %(epoch)s, next_attempt_at = %(now)s
 FROM picked WHERE intent.decision_id = picked.decision_id;

@@ -146,9 +146,11 @@ SELECT sources FROM policy_set WHERE revision = :revision;
 -- Leaps from revision to revision in the index.
 -- name: open_revisions
 WITH RECURSIVE used (revision) AS (
-    SELECT min(policy_revision) FROM intent WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
+    SELECT min(policy_revision) FROM intent INDEXED BY intent_revision
+        WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
     UNION ALL
-    SELECT (SELECT min(policy_revision) FROM intent WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
+    SELECT (SELECT min(policy_revision) FROM intent INDEXED BY intent_revision
+        WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
         AND policy_revision > used.revision) FROM used WHERE used.revision IS NOT NULL
 )
 SELECT revision FROM used WHERE revision IS NOT NULL;
