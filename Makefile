@@ -1,6 +1,6 @@
 # Each target does all of its own set-up on a fresh machine; a second run of the set-up takes no time.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit policies lint format e2e bench model lock clean
+.PHONY: help install demo test unit policies lint format e2e sabotage bench model lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -58,6 +58,9 @@ policies: install
 e2e: install ## The same promises against real HAPI, Keycloak, Prometheus and PostgreSQL
 	@.ci/need java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven prometheus=prometheus promtool=prometheus curl=curl unzip=unzip flock=util-linux setsid=util-linux runuser=util-linux $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) initdb)=postgresql
 	CACHE='$(CACHE)' $(BIN)/pytest -m e2e tests/e2e
+
+sabotage: install ## Each safety line is taken away in a copy of the tree; some test has to miss it. ONLY='word' for some
+	$(BIN)/python -m tests.sabotage --workers $(WORKERS) $(ONLY)
 
 bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; QUICK=1 is shorter
 	@.ci/need wrk=wrk nginx=nginx-light

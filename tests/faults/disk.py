@@ -21,7 +21,8 @@ _P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 _WRITE = ctypes.CFUNCTYPE(_I, _P, _P, _I, _L)
 _SYNC = ctypes.CFUNCTYPE(_I, _P, _I)
 _TRUNCATE = ctypes.CFUNCTYPE(_I, _P, _L)
-_OPEN = ctypes.CFUNCTYPE(_I, _P, ctypes.c_char_p, _P, _I, ctypes.POINTER(_I))
+# The name as a bare pointer: SQLite keeps it, and what lies behind it, for as long as the file is open.
+_OPEN = ctypes.CFUNCTYPE(_I, _P, _P, _P, _I, ctypes.POINTER(_I))
 
 
 class _Methods(ctypes.Structure):
@@ -152,7 +153,7 @@ class _Wrapped:
         self.write, self.sync, self.truncate = _WRITE(self._write), _SYNC(self._sync), _TRUNCATE(self._truncate)
         self.originals: dict[int, _Methods] = {}
 
-    def _open(self, vfs: int, name: bytes | None, file: int, flags: int, out: "ctypes._Pointer[ctypes.c_int]") -> int:
+    def _open(self, vfs: int, name: int | None, file: int, flags: int, out: "ctypes._Pointer[ctypes.c_int]") -> int:
         original = ctypes.cast(self.before.contents.open, _OPEN)
         code = int(original(ctypes.cast(self.before, _P), name, file, flags, out))
         if code != OK or name is None:
@@ -166,7 +167,7 @@ class _Wrapped:
             table.sync = ctypes.cast(self.sync, _P)
             table.truncate = ctypes.cast(self.truncate, _P)
             self.tables[address] = table
-        self.paths[file] = os.fsdecode(name)
+        self.paths[file] = os.fsdecode(ctypes.string_at(name))
         self.table_of[file] = address
         self.disk.platter(self.paths[file])
         handle.methods = ctypes.pointer(self.tables[address])
