@@ -25,7 +25,6 @@ from gateway.fhirpath.tree import (
     Member,
     Node,
     Path,
-    SortKey,
     This,
     Total,
     TypeOp,
@@ -182,9 +181,6 @@ class Walk:
     def _type_op(self, node: TypeOp, this: Static) -> Static:
         return narrowed(self.report, node, self.infer(node.operand, this), node.operator, node.type)
 
-    def _sort_key(self, node: SortKey, this: Static) -> Static:
-        return self.infer(node.operand, this)
-
     _passes: Final[dict[type[Node], Callable[..., Static]]] = {
         Literal: _literal,
         Empty: _empty,
@@ -199,7 +195,6 @@ class Walk:
         Unary: _unary,
         Binary: _binary,
         TypeOp: _type_op,
-        SortKey: _sort_key,
     }
 
 

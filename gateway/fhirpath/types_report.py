@@ -27,10 +27,6 @@ class Report:
         """An element that the model has not, or not here."""
         self._add(at, message, hint, None, is_warning=False, is_absent=True)
 
-    def warning(self, at: Node, message: str, hint: str | None = None, length: int | None = None) -> None:
-        """Something that is an error for some inputs."""
-        self._add(at, message, hint, length, is_warning=True)
-
     def several(self, at: Node, value: Static, message: str, hint: str | None = None) -> None:
         """One value is needed: certainly wrong where there are always several, else for some inputs."""
         self._add(at, message, hint, None, is_warning=value.least <= 1)

@@ -5,19 +5,29 @@ as one small JSON file per release; a second run needs no network.
 """
 
 import functools
+import io
+import json
 import os
+import re
 import subprocess
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree as ET
+from zipfile import ZipFile
 
 from pydantic import BaseModel, Field
 
 from gateway.definitions.package import Package
-from gateway.definitions.sources import Definition, SearchParameter
+from gateway.definitions.sources import NAMESPACE, Definition, SearchParameter
+from gateway.fhir.json import JsonObject
+from tests.fhirpath import fhir_xml
 from tests.fhirpath.fetch_suite import cache_root
 
 VERSION = "8.8.0"
 _FORMAT = 1  # of the files in the cache
+_EVERY = 40  # of the published definitions one is taken
 _PROFILES = (
     *("profile/profiles-types.xml", "profile/profiles-resources.xml", "profile/profiles-others.xml"),
     "extension/extension-definitions.xml",
@@ -114,6 +124,34 @@ def _extract(release: str) -> Expressions:
         parameters = package.read(_SEARCH[release], SearchParameter)
     found_searches = tuple(Search(each.code, each.base, each.expression) for each in parameters if each.expression)
     return Expressions(rules=tuple(found), searches=found_searches)
+
+
+def published(release: str) -> tuple[JsonObject, ...]:
+    """Some of the definitions themselves, as resources that HL7 published: every so many of each file."""
+    target = cache_root() / "definitions" / f"{release.lower()}-{VERSION}-sample-{_FORMAT}.json"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with ZipFile(_jar(release)) as jar:
+            found = list(_packed(jar) if release == "R5" else _bundled(jar, release))
+        target.write_text(json.dumps(found), "utf-8")
+    return tuple(json.loads(target.read_text("utf-8")))
+
+
+def _bundled(jar: ZipFile, release: str) -> Iterator[JsonObject]:
+    for file in ("profile/profiles-types.xml", "profile/profiles-resources.xml", "valueset/valuesets.xml"):
+        bundle = ET.fromstring(jar.read(f"org/hl7/fhir/{release.lower()}/model/{file}"))
+        for resource in list(bundle.iterfind(f"{NAMESPACE}entry/{NAMESPACE}resource/*"))[::_EVERY]:
+            yield fhir_xml.read(ET.tostring(resource), release)
+
+
+def _packed(jar: ZipFile) -> Iterator[JsonObject]:
+    with tarfile.open(fileobj=io.BytesIO(jar.read(f"org/hl7/fhir/r5/packages/{_PACKAGES[0]}"))) as archive:
+        # The archive is read once, from its beginning to its end: to go back in it would mean to begin again.
+        files = (each for each in archive if re.fullmatch(r"package/[A-Z][A-Za-z]+-[^/]+\.json", each.name))
+        for at, member in enumerate(files):
+            content = archive.extractfile(member) if at % _EVERY == 0 else None
+            if content is not None:
+                yield json.load(content)
 
 
 def _jar(release: str) -> Path:

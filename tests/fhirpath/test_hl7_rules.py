@@ -20,13 +20,14 @@ from gateway.fhirpath.engine import Program
 from gateway.fhirpath.model import Model, load
 from gateway.fhirpath.types_check import check
 from tests.fhirpath import fetch_suite
-from tests.fhirpath.fetch_definitions import Rule, rules, searches
+from tests.fhirpath.fetch_definitions import Rule, published, rules, searches
 from tests.fhirpath.hl7_rules import Part, first_places, is_of_release, parts, types_at
 
 RELEASES = ("R4", "R4B", "R5")
 # Rules, and search parameters, of each release; so that an extraction that loses some is noticed.
 SIZES = {"R4": (269, 1372), "R4B": (279, 1406), "R5": (421, 1231)}
 EXAMPLES = {"R4": 72, "R4B": 72, "R5": 36}
+DEFINITIONS = {"R4": 38, "R4B": 39, "R5": 75}
 NOW = "2026-11-23T12:00:00.000Z"
 BUDGET = 10_000_000
 
@@ -47,6 +48,7 @@ class Differences(BaseModel):
 
     static: dict[str, Difference]
     examples: dict[str, Difference]
+    definitions: dict[str, Difference]
 
 
 @functools.cache
@@ -120,8 +122,21 @@ def test_constraints_hold_on_the_published_examples(release: str) -> None:
     assert sorted(found) == listed(differences().examples, release)
 
 
+@pytest.mark.parametrize("release", RELEASES)
+def test_constraints_hold_on_the_definitions_themselves(release: str) -> None:
+    model, at = load(release), _by_place(release)
+    found = set()
+    for definition in published(release):
+        for part in parts(definition, model):
+            found |= {
+                f"{rule.path} {rule.key}" for rule in _applying(part, at, model) if not _holds(rule, part, release)
+            }
+    assert len(published(release)) == DEFINITIONS[release]
+    assert sorted(found) == listed(differences().definitions, release)
+
+
 def test_every_difference_has_a_reason() -> None:
-    groups = {**differences().static, **differences().examples}
+    groups = {**differences().static, **differences().examples, **differences().definitions}
     assert [name for name, group in groups.items() if not group.why] == []
 
 

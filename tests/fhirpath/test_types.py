@@ -244,6 +244,8 @@ def test_an_error_for_some_inputs_is_a_warning(source: str, offset: int, said: s
         ("%resource", "Observation 1..1"),
         ("%context.status", "code 1..1"),
         ("component.select($index)", "System.Integer 0..*"),
+        ("status.$this", "Observation 1..1"),
+        ("code.defineVariable(text).select(coding)", "Coding 0..*"),
         ("aggregate($total + 1)", "anything 0..* (`aggregate()` gives what its last step gave)"),
         ("type()", "anything 0..* (what `type()` gives is not known)"),
         ("component.sort(code.text desc)", "Observation.component 0..*"),
