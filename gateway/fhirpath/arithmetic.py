@@ -12,14 +12,24 @@ from gateway.fhirpath.temporal import Temporal
 
 MAX_TEXT: Final = 5_000_000  # characters that an expression may make
 _LARGEST: Final = 10**28  # past it a number is an error: repeated squaring must not fill the memory
+_SMALLEST: Final = -60  # decimal places, for the same reason
 _MIXED: Final = "numbers are expected on both sides of an arithmetic operator"
 
 
 def bounded(number: int | Decimal) -> int | Decimal:
-    """The number itself. Raises EvaluationError when it has grown past what Decimal keeps exactly."""
+    """The number itself. Raises EvaluationError when it has grown past what Decimal keeps exactly, or next to 0."""
     if not -_LARGEST <= number <= _LARGEST:
         raise EvaluationError("a number grew too large")
+    if isinstance(number, Decimal) and number.adjusted() < _SMALLEST and number:
+        raise EvaluationError("a number grew too small")
     return number
+
+
+def _bounded_quantity(found: Quantity | None) -> Collection:
+    if found is None:
+        return NONE
+    bounded(found.value)
+    return [found]
 
 
 def _pair(left: Collection, right: Collection, operator: str) -> tuple[object, object] | None:
@@ -67,7 +77,7 @@ def _quantities(one: Quantity, other: Quantity) -> Collection:
         found = quantity.plus(one, other)
     except UnknownUnit as error:
         raise EvaluationError("quantities with these units cannot be added by this engine") from error
-    return NONE if found is None else [found]
+    return _bounded_quantity(found)
 
 
 def joined(one: str, other: str) -> str:
@@ -101,7 +111,7 @@ def _scaled(one: object, other: object, *, divide: bool) -> Collection:
         found = quantity.times(first, second, divide=divide)
     except UnknownUnit as error:
         raise EvaluationError("quantities with these units cannot be multiplied by this engine") from error
-    return NONE if found is None else [found]
+    return _bounded_quantity(found)
 
 
 def _whole(one: int | Decimal, other: int | Decimal) -> int | Decimal:

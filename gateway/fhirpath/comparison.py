@@ -107,8 +107,10 @@ def _contains(left: Collection, right: Collection) -> Collection:
 
 def _ordered(left: Expr, right: Expr, holds: Callable[[int], bool]) -> Expr:
     def evaluate(env: Env) -> Collection:
-        order = equality.order(left(env), right(env))
+        one, other = left(env), right(env)
+        env.weigh(one)
         env.spend(1)
+        order = equality.order(one, other)
         return NONE if order is None else TRUE if holds(order) else FALSE
 
     return evaluate

@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.fhirpath.arithmetic import ARITHMETIC, negative, positive
 from gateway.fhirpath.comparison import COMPARISONS, comparison
-from gateway.fhirpath.env import Env, Expr, Step
+from gateway.fhirpath.env import TEXT_STEP, Env, Expr, Step
 from gateway.fhirpath.equality import distinct
 from gateway.fhirpath.items import NONE, BudgetExceeded, Collection, EvaluationError, Types, only
 from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, strictly
@@ -36,8 +36,6 @@ from gateway.fhirpath.tree import (
     type_name,
 )
 from gateway.fhirpath.type_tests import TYPE_FUNCTIONS, type_test
-
-_TEXT_STEP: Final = 256  # characters of a produced string that cost one unit of work
 
 
 class Compiler:
@@ -314,7 +312,7 @@ def _union(left: Expr, right: Expr) -> Expr:
 
 def _weigh(env: Env, values: Collection) -> None:
     if values and isinstance(values[0], str):
-        env.spend(len(values[0]) // _TEXT_STEP)
+        env.spend(len(values[0]) // TEXT_STEP)
 
 
 def _scoped(expr: Expr) -> Expr:

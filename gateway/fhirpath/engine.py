@@ -141,6 +141,8 @@ def compile(  # noqa: A001 (the door's word)
             message=error.message, offset=error.offset, length=error.length, hint=error.hint, kind="syntax"
         )
         return (problem,)
+    except RecursionError:
+        return (Problem(message="the expression is nested too deeply", length=len(source), kind="syntax"),)
     types = _types(model)
     problems = constructs(tree, types.model, strict=strict)
     if problems:

@@ -14,6 +14,7 @@ _PREFIXES: Final = {
     "vs-": "http://hl7.org/fhir/ValueSet/",
     "ext-": "http://hl7.org/fhir/StructureDefinition/",
 }
+TEXT_STEP: Final = 256  # characters of a string, read or made, that cost one unit of work
 _NOTHING: Final[Mapping[str, Collection]] = {}
 ROOT_NAMES: Final = ("resource", "context", "rootResource")
 
@@ -54,14 +55,20 @@ class Env:
             raise BudgetExceeded
 
     def weigh(self, values: Collection) -> None:
-        """Count the JSON values inside of items that are about to be compared as a whole."""
+        """Count the JSON values inside of items that are about to be compared as a whole, and long strings."""
         for item in values:
-            waiting: list[object] = [item.value] if isinstance(item, Element) and isinstance(item.value, dict) else []
-            while waiting:
-                value = waiting.pop()
-                children = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-                self.spend(1)
-                waiting.extend(children)
+            value = item.value if type(item) is Element else item
+            if type(value) is str:
+                self.left -= len(value) // TEXT_STEP
+            elif type(value) is dict:
+                self._weigh_object(value)
+
+    def _weigh_object(self, value: Mapping[str, object]) -> None:
+        waiting: list[object] = [value]
+        while waiting:
+            one = waiting.pop()
+            self.spend(1 + (len(one) // TEXT_STEP if isinstance(one, str) else 0))
+            waiting.extend(one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ())
 
     def variable(self, name: str) -> Collection:
         """`%name`. A name that was not bound is an error, one bound to None is empty."""

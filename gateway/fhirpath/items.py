@@ -17,6 +17,7 @@ TEMPORAL_TYPES: Final = frozenset({"date", "dateTime", "instant", "time"})
 QUANTITY_TYPES: Final = frozenset(
     {"Quantity", "Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity"}
 )
+_MOST_DIGITS: Final = 60  # of an amount that is computed with
 UCUM: Final = "http://unitsofmeasure.org"
 
 
@@ -212,10 +213,13 @@ def _quantity(value: object) -> object:
         return value
     if isinstance(number, bool) or not isinstance(number, int | float | Decimal):
         return value
+    amount = Decimal(str(number))
+    if not amount.is_finite() or abs(amount.adjusted()) > _MOST_DIGITS:
+        return value
     unit = value.get("code") if value.get("system") == UCUM else value.get("unit")
     if unit is None:
         unit = value.get("code", "1")
-    return Quantity(Decimal(str(number)), str(unit))
+    return Quantity(amount, str(unit))
 
 
 def _long(value: object) -> object:

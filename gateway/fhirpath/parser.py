@@ -83,11 +83,12 @@ def _refuse_deep(tree: Node) -> None:
 
 
 class _Parser:
-    __slots__ = ("_at", "_nesting", "_tokens", "now")
+    __slots__ = ("_at", "_depth", "_nesting", "_tokens", "now")
 
     def __init__(self, found: list[Token]) -> None:
         self._tokens = found
         self._at = 0
+        self._depth = 0
         self._nesting = 0
         self.now = found[0]
 
@@ -120,6 +121,9 @@ class _Parser:
     def expression(self, least: int) -> Node:
         """What binds at least as strongly as `least`."""
         start = self.now.offset
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise Syntax(f"more than {MAX_DEPTH} steps depend on each other", start)
         left = self._prefix()
         while self.now.kind in ("symbol", "name"):
             operator = self.now.text
@@ -128,6 +132,7 @@ class _Parser:
                 break
             self._advance()
             left = self._infix(left, operator, power, start)
+        self._depth -= 1
         return left
 
     def _infix(self, left: Node, operator: str, power: int, start: int) -> Node:

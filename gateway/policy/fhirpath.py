@@ -24,6 +24,7 @@ class Bound:
 
     values: Mapping[str, object]
     now: str | None
+    resolvable: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +51,11 @@ class CompiledFhirPath:
         absent = self._absent(bound.values)
         if absent is not None:
             return Evaluated(Result.ERROR, reason=f"{absent} is not available here")
-        resource = bound.values.get("resource")
-        return _evaluated(self.program.evaluate(resource, bound.values, now=bound.now, budget=BUDGET))
+        values = bound.values
+        found = self.program.evaluate(
+            values.get("resource"), values, now=bound.now, budget=BUDGET, resolvable=bound.resolvable
+        )
+        return _evaluated(found)
 
     def _absent(self, values: Mapping[str, object]) -> str | None:
         """A name or a let that is read and was not bound: empty would be a value, and absence is none."""
@@ -101,7 +105,14 @@ class FhirPathEngine:
         """The values by name; `request.time` is what `now()` and `today()` say."""
         request = values.get("request")
         time = request.get("time") if isinstance(request, Mapping) else None
-        return Bound(values=values, now=time if isinstance(time, str) else None)
+        now = time if isinstance(time, str) else None
+        return Bound(values=values, now=now, resolvable=_resolvable(values.get("patient")))
+
+
+def _resolvable(patient: object) -> Mapping[str, object]:
+    """The Patient who is judged at the moment, by the reference that names it: `subject.resolve()`."""
+    name = patient.get("id") if isinstance(patient, Mapping) else None
+    return {f"Patient/{name}": patient} if isinstance(name, str) else {}
 
 
 def _evaluated(outcome: Outcome) -> Evaluated:

@@ -251,3 +251,14 @@ def test_without_types_nothing_is_said_of_elements() -> None:
 def test_a_release_without_a_model_is_refused() -> None:
     scope = Scope(resource_types=("Observation",), available=frozenset(NAMES), release="R9")
     assert "R9" in refused("true", scope)[0].message
+
+
+def test_a_reference_to_the_patient_who_is_judged_is_followed() -> None:
+    values = {
+        **VALUES,
+        "resource": {"resourceType": "Observation", "subject": {"reference": "Patient/p9"}},
+        "patient": {"resourceType": "Patient", "id": "p9", "active": True},
+    }
+    assert evaluated("subject.resolve().ofType(Patient).active", values).result is Result.PASS
+    stranger = {**values, "patient": {"resourceType": "Patient", "id": "p8", "active": True}}
+    assert evaluated("subject.resolve().empty()", stranger).result is Result.ERROR

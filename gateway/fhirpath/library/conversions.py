@@ -17,6 +17,7 @@ _DECIMAL: Final = re.compile(r"[+-]?\d{1,28}(?:\.\d{1,28})?", re.ASCII)
 _QUANTITY: Final = re.compile(
     r"(?P<value>[+-]?\d{1,28}(?:\.\d{1,28})?)\s*(?:'(?P<unit>[^']+)'|(?P<word>[a-zA-Z]+))?", re.ASCII
 )
+_MOST_DIGITS: Final = 60  # that are written out; `1E+999999` would be a million
 _DATE_LENGTH: Final = 10
 _INTEGERS: Final = (-(2**31), 2**31 - 1)
 _LONGS: Final = (-(2**63), 2**63 - 1)
@@ -33,7 +34,7 @@ def written(value: object) -> str | None:
     if isinstance(value, str | int):
         return str(value)
     if isinstance(value, Decimal):
-        return f"{value:f}"
+        return f"{value:f}" if abs(value.adjusted()) <= _MOST_DIGITS else str(value)
     if isinstance(value, Temporal):
         return value.text
     if isinstance(value, Quantity):

@@ -23,6 +23,7 @@ from gateway.fhirpath.markup import is_fhir_html
 from gateway.fhirpath.signature import Signature, simple, text
 from gateway.fhirpath.type_tests import type_info
 
+_MARKUP_STEP: Final = 32  # characters of markup that cost one unit of work
 _DEFINITIONS: Final = "http://hl7.org/fhir/StructureDefinition/"
 
 
@@ -114,7 +115,7 @@ def _member_of(env: Env, focus: Collection, value_set: Collection) -> Collection
     raise EvaluationError("memberOf() of a Coding needs a terminology server")
 
 
-def _html_checks(_env: Env, focus: Collection) -> Collection:
+def _html_checks(env: Env, focus: Collection) -> Collection:
     """Whether a narrative holds only what FHIR allows (http://hl7.org/fhir/R4/narrative.html#rules)."""
     if not focus:
         return NONE
@@ -124,6 +125,7 @@ def _html_checks(_env: Env, focus: Collection) -> Collection:
         return NONE
     if isinstance(item, Element) and item.type.name not in ("xhtml", "string", "markdown", ""):
         return NONE
+    env.spend(len(value) // _MARKUP_STEP)
     return [is_fhir_html(value)]
 
 

@@ -9,16 +9,19 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.fhirpath.arithmetic import MAX_TEXT
-from gateway.fhirpath.env import Env
+from gateway.fhirpath.env import TEXT_STEP, Env
 from gateway.fhirpath.items import FALSE, NONE, TRUE, Collection, EvaluationError, only
-from gateway.fhirpath.patterns import flagged, pattern, replaced
+from gateway.fhirpath.patterns import cost, flagged, replaced
 from gateway.fhirpath.signature import Implementation, Signature, text
 
 _JSON_ESCAPE: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\.", re.DOTALL)
 
 
-def _texts(function: Callable[..., object]) -> Implementation:
-    """A function of one string and of single arguments; empty when any of them is empty."""
+def _texts(function: Callable[..., object], *, searches: bool = False) -> Implementation:
+    """A function of one string and of single arguments; empty when any of them is empty.
+
+    `searches`: its first argument is a pattern, which costs by its size and by the length of the string.
+    """
 
     def call(env: Env, focus: Collection, *arguments: Collection) -> Collection:
         value = only(focus, "a string function")
@@ -30,7 +33,7 @@ def _texts(function: Callable[..., object]) -> Implementation:
         values = _known(arguments)
         if None in values:
             return NONE
-        env.left -= len(value) // 256
+        env.spend(len(value) // TEXT_STEP + (cost(text(values[0]), value) if searches else 0))
         return _collection(function(value, *values))
 
     return call
@@ -106,7 +109,7 @@ def _join(env: Env, focus: Collection, separator: Collection | None = None) -> C
     length = sum(map(len, texts)) + len(between) * len(texts)
     if length > MAX_TEXT:
         raise EvaluationError("a string grew too long")
-    env.spend(length // 256)
+    env.spend(length // TEXT_STEP)
     return [between.join(texts)]
 
 
@@ -160,11 +163,6 @@ def _unescape(value: str, target: object) -> str | None:
         raise EvaluationError("a string holds what is no JSON escape") from error
 
 
-def check_pattern(source: str) -> None:
-    """Raises EvaluationError for a pattern that RE2 does not take."""
-    pattern(source)
-
-
 TEXTS: Final[dict[str, Signature]] = {
     "indexOf": Signature(1, 1, _texts(lambda value, part: value.find(text(part)))),
     "lastIndexOf": Signature(1, 1, _texts(lambda value, part: value.rfind(text(part)))),
@@ -180,9 +178,9 @@ TEXTS: Final[dict[str, Signature]] = {
     "replace": Signature(2, 2, _texts(_replace)),
     "split": Signature(1, 1, _texts(_split)),
     "join": Signature(0, 1, _join),
-    "matches": Signature(1, 2, _texts(_matches)),
-    "matchesFull": Signature(1, 2, _texts(_matches_full)),
-    "replaceMatches": Signature(2, 3, _texts(_replace_matches)),
+    "matches": Signature(1, 2, _texts(_matches, searches=True)),
+    "matchesFull": Signature(1, 2, _texts(_matches_full, searches=True)),
+    "replaceMatches": Signature(2, 3, _texts(_replace_matches, searches=True)),
     "encode": Signature(1, 1, _texts(_encode)),
     "decode": Signature(1, 1, _texts(_decode)),
     "escape": Signature(1, 1, _texts(_escape)),
