@@ -38,6 +38,7 @@ from gateway.pipeline.statement import Statement
 from gateway.pipeline.stored import Reader
 from gateway.pipeline.watch import Watch
 from gateway.pipeline.write import Writer
+from gateway.saga.capability import FindLost
 from gateway.saga.intent import new_write_id
 from gateway.saga.journal_port import Journal
 from gateway.saga.settle import Settler
@@ -302,6 +303,7 @@ def _line(config: Config, ports: Ports) -> Line:
         decision_seconds=config.limits.decision_time,
         recording=lambda: ports.log.accepting,
         guarded_update=lambda: ports.probe.capability().guarded_update,
+        assigns_ids=lambda: ports.probe.capability().find_lost is FindLost.ASSIGNED_ID,
         new_write_id=new_write_id,
     )
     reads = Reads(upstream=ports.upstream, bases=bases, limits=limits, forwarded=config.reads == "forward")

@@ -121,8 +121,8 @@ def _fhir_version(value: object) -> object:
 
 
 def _find_lost(value: object) -> object:
-    if value in ("assigned-id", "tag"):
-        raise ValueError("not supported yet: use auto, request-id, history or none")
+    if value == "tag":
+        raise ValueError("not supported yet: use auto, request-id, history, assigned-id or none")
     return value
 
 
@@ -137,7 +137,9 @@ class UpstreamServer(_Model):
     credentials: Credentials = NoCredentials()
     purge: Literal["none", "expunge"] = "none"
     capability_file: ExistingFile | None = None
-    find_lost_writes: Annotated[Literal["auto", "request-id", "history", "none"], BeforeValidator(_find_lost)] = "auto"
+    find_lost_writes: Annotated[
+        Literal["auto", "request-id", "history", "assigned-id", "none"], BeforeValidator(_find_lost)
+    ] = "auto"
 
 
 class ClaimNames(_Model):

@@ -26,15 +26,16 @@ def intent_of(
     applied: tuple[str, ...],
     facts: str,
     principal: Principal,
+    assigned_id: str | None = None,
 ) -> Intent:
-    """The intent of a write that is about to be sent. The journal names its owner."""
+    """The intent of a write that is about to be sent, as it is sent. The journal names its owner."""
     now = time.time()
     return Intent(
         decision_id=decision_id,
         write_id=write_id,
         interaction=InteractionCode.CREATE if isinstance(write, Create) else InteractionCode.UPDATE,
         type=write.type,
-        id=write.id if isinstance(write, Update) else None,
+        id=write.id if isinstance(write, Update) else assigned_id,
         if_none_exist=write.if_none_exist if isinstance(write, Create) else None,
         body=body,
         prior_version=prior.version,

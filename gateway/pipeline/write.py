@@ -6,7 +6,7 @@ Steps 4 to 10 of the line. Every `raise` before `_forward` means that no byte le
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -22,6 +22,7 @@ from gateway.errors import (
     UpstreamTimedOut,
 )
 from gateway.fhir import media_type, shape
+from gateway.fhir.assigned_id import with_id
 from gateway.fhir.interaction import Create, InteractionCode, Update, Write
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
@@ -40,7 +41,7 @@ from gateway.policy.policy_set import PolicySet
 from gateway.saga.compensation import UndoAction
 from gateway.saga.intent import Intent, State
 from gateway.saga.journal_port import JournalUnavailable
-from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.saga.ports import AnswerLost, Headers, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
 from gateway.saga.settle import Settled, Settler
 
 _LARGE = 200_000  # bytes
@@ -63,6 +64,7 @@ class Writer:
     recording: Callable[[], bool]
     guarded_update: Callable[[], bool]
     new_write_id: Callable[[], str]
+    assigns_ids: Callable[[], bool] = lambda: False
 
     async def write(self, request: Request, write: Write, principal: Principal, trace: Trace) -> Answer:
         """Judge one create or update and, if allowed, see it through to its end."""
@@ -129,7 +131,12 @@ class Writer:
         may_read = scope.may_read(allowed.principal, write.type, allowed.facts.resource, allowed.concerned)
         trace.write_id = write_id = self.new_write_id()
         guard = allowed.prior.version or allowed.prior.tombstone
-        upstream_request = upstream_write(write, trace.body, guard, write_id, request, may_read=may_read)
+        assigned = f"g-{write_id}" if self.assigns_ids() and _is_plain_create(write) else None
+        sent = trace.body if assigned is None else await _with_id(trace.body, assigned)
+        allowed = replace(allowed, sent=sent, assigned=assigned)
+        upstream_request = upstream_write(
+            write, sent, guard, write_id, request, may_read=may_read, assigned_id=assigned
+        )
         touched = write.id if isinstance(write, Update) and write.type == "Patient" else None
         if touched is not None:
             self.patients.write_begins(touched)
@@ -146,7 +153,8 @@ class Writer:
         warned = warnings(decision, write.type) + (warnings(trace.after, write.type) if trace.after else ())
         # A success's body is the resource: not for a client that may not read it.
         body = answer.body if may_read or answer.status >= 300 else b""  # noqa: PLR2004
-        return Forwarded(status=answer.status, headers=answer.headers, body=body, warnings=warned)
+        headers = answer.headers if assigned is None else _with_location(answer)
+        return Forwarded(status=answer.status, headers=headers, body=body, warnings=warned)
 
     async def _through(
         self, upstream_request: UpstreamRequest, allowed: "_Allowed", trace: Trace
@@ -183,7 +191,7 @@ class Writer:
 def _intent(allowed: "_Allowed", trace: Trace) -> Intent:
     return intent_of(
         write=allowed.write,
-        body=trace.body,
+        body=allowed.sent,
         prior=allowed.prior,
         decision_id=trace.decision_id,
         write_id=trace.write_id or "",
@@ -191,12 +199,32 @@ def _intent(allowed: "_Allowed", trace: Trace) -> Intent:
         applied=allowed.decision.applied,
         facts=facts_json(allowed.facts),
         principal=allowed.principal,
+        assigned_id=allowed.assigned,
     )
+
+
+async def _with_id(body: bytes, id_: str) -> bytes:
+    return await asyncio.to_thread(with_id, body, id_) if len(body) > _LARGE else with_id(body, id_)
+
+
+def _is_plain_create(write: Write) -> bool:
+    return isinstance(write, Create) and write.if_none_exist is None
+
+
+def _with_location(answer: UpstreamAnswer) -> Headers:
+    """A client that POSTed is told where (http://hl7.org/fhir/R4/http.html#create); HAPI says so only to a POST."""
+    where = answer.header(b"content-location")
+    if answer.status != 201 or where is None or answer.header(b"location") is not None:  # noqa: PLR2004
+        return answer.headers
+    return (*answer.headers, (b"location", where.encode("latin-1")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Allowed:
-    """A write that the engine let through, with everything it was judged by."""
+    """A write that the engine let through, with everything it was judged by.
+
+    `sent` is the body as it leaves: the judged bytes, but for an id that the gateway `assigned`.
+    """
 
     write: Write
     principal: Principal
@@ -205,6 +233,8 @@ class _Allowed:
     prior: Prior
     concerned: scope.Concerned
     policies: PolicySet
+    sent: bytes = b""
+    assigned: str | None = None
 
 
 def read_resource(body: bytes, write: Write, limits: BodyLimits) -> JsonObject:
@@ -234,7 +264,14 @@ def read_resource(body: bytes, write: Write, limits: BodyLimits) -> JsonObject:
 
 
 def upstream_write(
-    write: Write, body: bytes, guard: str | None, write_id: str, request: Request, *, may_read: bool
+    write: Write,
+    body: bytes,
+    guard: str | None,
+    write_id: str,
+    request: Request,
+    *,
+    may_read: bool,
+    assigned_id: str | None = None,
 ) -> UpstreamRequest:
     """The write as it leaves: the judged bytes, the gateway's own guard, and nothing else that a client chose."""
     headers: list[tuple[bytes, bytes]] = [_CONTENT_TYPE, _ACCEPT, (b"x-request-id", write_id.encode())]
@@ -243,6 +280,10 @@ def upstream_write(
         headers.append((b"prefer", b"return=minimal"))
     elif prefer is not None:
         headers.append((b"prefer", prefer))
+    if assigned_id is not None:
+        # The body was changed on the way (http://hl7.org/fhir/R4/http.html#custom).
+        headers.append((b"x-intermediary", b"fhir-policy-gateway"))
+        return UpstreamRequest(method="PUT", path=f"{write.type}/{assigned_id}", headers=tuple(headers), body=body)
     if isinstance(write, Create):
         if write.if_none_exist is not None:
             headers.append((b"if-none-exist", write.if_none_exist.encode()))

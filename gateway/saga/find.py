@@ -52,14 +52,14 @@ class Finder:
             sent = parse(intent.body, self.limits)
         except GatewayError:
             return Untellable(reason="the journalled payload cannot be read")
-        if intent.interaction is not InteractionCode.CREATE:
+        if intent.interaction is not InteractionCode.CREATE or intent.id is not None:
             return await self._updated(intent, sent, capability)
         if capability.find_lost is FindLost.REQUEST_ID:
             found = await self._by_request_id(intent, capability)
             if isinstance(found, Untellable) and found.unsupported:
                 return await self._by_history(intent, sent, capability, by_content=True)
             return await self._confirmed(intent, sent, capability) if last and found == NotThere() else found
-        if capability.find_lost is FindLost.HISTORY:
+        if capability.find_lost in (FindLost.HISTORY, FindLost.ASSIGNED_ID):
             return await self._by_history(intent, sent, capability, by_content=True)
         return Untellable(reason="this server offers no way to find a created resource again")
 
@@ -161,7 +161,9 @@ def _recorded_whole(intent: Intent, seen: JsonObject) -> bool:
 
 
 def _is_ours(intent: Intent, sent: JsonObject, seen: JsonObject, capability: Capability) -> bool:
-    """By the request id where the server records it, else by what it says."""
+    """By the id that was drawn for it, by the request id where the server records it, else by what it says."""
+    if intent.interaction is InteractionCode.CREATE and intent.id is not None:
+        return True  # nobody else knows this id
     recorded = request_id_of(seen)
     if recorded == intent.write_id:
         return True

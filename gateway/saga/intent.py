@@ -35,7 +35,8 @@ class Intent:
 
     `write_id` (16 characters) is given to the server as `X-Request-ID`. `prior_version` and `prior_body` are the
     version that was judged and would be restored; `prior_tombstone` is the version of the deletion before a PUT
-    that revives. `facts` is JSON: what the rules of phase `after` need besides the stored resource.
+    that revives. A create has an `id` only if the gateway drew one for it. `facts` is JSON: what the rules of phase
+    `after` need besides the stored resource.
     `owner` holds the entry under `epoch`: neither alone is enough to change it.
     `send_deadline` is the last instant at which the write may leave. `created` is True when the server proved
     that the write made the resource, False when it replaced or matched one, None when unproven.

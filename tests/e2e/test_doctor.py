@@ -81,7 +81,7 @@ def test_what_was_replaced_leaves_history_and_its_neighbours_stay(purging: Door)
     ]
 
 
-@pytest.fixture(scope="module", params=["request-id", "history"])
+@pytest.fixture(scope="module", params=["request-id", "history", "assigned-id"])
 def relayed(
     servers: Servers, members: Door, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[tuple[Door, Relay]]:
@@ -96,23 +96,30 @@ def relayed(
         door.close()
 
 
+def creating(door: Door) -> str:
+    """How a creation leaves the gateway."""
+    return "PUT /fhir/Observation/g-" if door.folder.name.startswith("assigned-id") else "POST /fhir/Observation"
+
+
 def test_a_creation_whose_answer_was_lost_is_found_and_kept(relayed: tuple[Door, Relay]) -> None:
     door, relay = relayed
     code = unique("lost")
     before = relay.lost
-    relay.lose("POST /fhir/Observation")
+    relay.lose(creating(door))
     answer = door.ask("POST", "Observation", content=text(marked(code)))
     assert relay.lost == before + 1
     assert answer.status_code == 201, answer.text
     (stored,) = found(door, code)
     assert answer.headers["location"] == f"{door.base}/Observation/{stored}/_history/1"
+    plain = door.ask("POST", "Observation", content=text(marked(unique("kept"))))
+    assert plain.headers["location"].startswith(f"{door.base}/Observation/"), "HAPI sends none to a PUT"
 
 
 def test_a_creation_whose_answer_was_lost_and_must_not_stay_is_removed(relayed: tuple[Door, Relay]) -> None:
     door, relay = relayed
     code = unique("lost")
     before = relay.lost
-    relay.lose("POST /fhir/Observation")
+    relay.lose(creating(door))
     answer = door.ask("POST", "Observation", content=text(marked(code, note=NOTE)))
     assert (relay.lost, answer.status_code) == (before + 1, 409), answer.text
     (stored,) = versions(door, code)
@@ -147,7 +154,7 @@ def test_an_undo_whose_answer_was_lost_is_proven_by_a_look(relayed: tuple[Door, 
 def test_a_creation_that_never_arrived_ends_as_not_written(relayed: tuple[Door, Relay]) -> None:
     door, relay = relayed
     code = unique("lost")
-    relay.lose("POST /fhir/Observation", deliver=False)
+    relay.lose(creating(door), deliver=False)
     started = time.monotonic()
     answer = door.ask("POST", "Observation", content=text(marked(code)))
     assert answer.status_code >= 500
