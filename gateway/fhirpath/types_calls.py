@@ -10,6 +10,7 @@ from gateway.fhirpath.types_facts import Static, families, is_boolean, merged, o
 from gateway.fhirpath.types_functions import BY_PLACE, CRITERIA, FUNCTIONS, ON_INPUT, PER_ITEM, Size, Typed
 from gateway.fhirpath.types_report import Report
 
+_REPEATS: Final = 3  # levels of `repeat` inside of each other that are followed
 _UNKNOWN: Final = {
     "resolve": "what a reference leads to is not known before it is followed",
     "children": "children have any type",
@@ -22,6 +23,7 @@ class Pass(Protocol):
 
     report: Report
     defined: Mapping[str, Static]
+    repeats: int
 
     def scoped(self, node: Node, this: Static) -> Static: ...
     def quietly(self) -> "Pass": ...
@@ -158,6 +160,9 @@ def _defined(walk: Pass, node: Function, focus: Static, results: list[Static]) -
 
 def _repeated(walk: Pass, node: Function, focus: Static) -> Static:
     """`repeat(item | answer)`: an element has to be known on the input, or on anything that was found below it."""
+    if walk.repeats == _REPEATS:  # each level walks the next one several times
+        return unknown("`repeat()` is nested too deeply to follow")
+    walk.repeats += 1
     quiet = walk.quietly()
     found = quiet.scoped(node.arguments[0], focus.item)
     while found.kinds:
@@ -167,4 +172,5 @@ def _repeated(walk: Pass, node: Function, focus: Static) -> Static:
         found = replace(found, kinds=found.kinds | more.kinds)
     everything = merged([focus, found])
     walk.scoped(node.arguments[0], Static(kinds=everything, least=1))
+    walk.repeats -= 1
     return Static(kinds=found.kinds, many=True, why=found.why)

@@ -87,7 +87,7 @@ def _wants_boolean(report: Report, tree: Node, found: Static) -> None:
 
 
 class Walk:
-    """One pass over one tree. `defined` are the variables of `defineVariable` at this place."""
+    """One pass over one tree. `defined` are the variables of `defineVariable` here, `repeats` the calls around."""
 
     def __init__(self, report: Report, context: tuple[str, ...] = ()) -> None:
         self.report = report
@@ -96,6 +96,7 @@ class Walk:
         self._resource = resource
         self._context = Static(kinds=frozenset(map(Kind, context)), least=1) if context else resource
         self.defined: Mapping[str, Static] = {}
+        self.repeats = 0
 
     def root(self, tree: Node) -> Static:
         """The type of the whole expression."""

@@ -1,6 +1,10 @@
 """Static types: what cannot be right is said when a policy is loaded, and nothing else is."""
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.fhirpath.model import load
 from gateway.fhirpath.parser import parse
@@ -304,3 +308,44 @@ def test_every_release_has_its_elements_and_codes() -> None:
 
 def test_a_problem_is_listed_once() -> None:
     assert len(problems("component.repeat(componnt)")) == 1
+
+
+LEAVES = st.sampled_from(
+    (
+        *("status", "component", "value", "code", "coding", "contained", "Observation", "nothing", "%patient", "%x"),
+        *("$this", "$index", "$total", "{}", "1", "'a'", "2.5", "@2024", "@T12", "5 'mg'", "2 days", "true", "5L"),
+    )
+)
+OPERATORS = st.sampled_from(("=", "~", "<", "+", "-", "*", "/", "div", "mod", "&", "and", "implies", "in", "|"))
+CALLS = st.sampled_from(
+    (
+        *("first()", "length()", "children()", "resolve()", "not()", "sum()", "type()", "extension('x')", "[0]"),
+        *("where({0})", "select({0})", "repeat({0})", "iif({0}, {0})", "ofType(Quantity)", "exists({0})", "sort({0})"),
+        *("aggregate({0})", "defineVariable('v', {0})", "select(%v)", "matches({0})", "combine({0})", "skip({0})"),
+        *("is(code)", "as(Coding)", "coalesce({0}, {0})", "all({0})", "round({0})", "unheard({0})", "status", "$this"),
+    )
+)
+
+
+def _longer(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    infix = st.tuples(inner, OPERATORS, inner).map(lambda parts: f"({parts[0]} {parts[1]} {parts[2]})")
+    call = st.tuples(inner, CALLS, inner).map(
+        lambda parts: f"({parts[0]}).{parts[1].format(parts[2])}".replace(".[", "[")
+    )
+    return infix | call | inner.map("-({})".format)
+
+
+@given(st.recursive(LEAVES, _longer, max_leaves=10))
+def test_any_expression_has_a_type_and_problems_with_places(source: str) -> None:
+    tree = parse(source)
+    for problem in check(tree, load("R4"), ROOTS, wants_boolean=True):
+        assert 0 <= problem.offset < len(source)
+        assert problem.offset + problem.length <= len(source)
+    assert str(static_type(tree, load("R4"), ROOTS))
+
+
+def test_nested_repeats_cost_their_depth_and_not_its_power() -> None:
+    start = time.perf_counter()
+    assert problems("repeat(component | " * 40 + "code" + ")" * 40) == ()
+    assert shown("repeat(repeat(repeat(repeat(component))))").startswith("anything 0..*")
+    assert time.perf_counter() - start < 2
