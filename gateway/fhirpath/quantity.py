@@ -95,9 +95,9 @@ def plus(one: Quantity, other: Quantity) -> Quantity | None:
     """The sum, in the unit of the first; None without a common measure. Raises UnknownUnit."""
     if one.unit == other.unit:
         return Quantity(one.value + other.value, one.unit)
-    if not comparable(one, other) or (one.word in _MONTHS) != (other.word in _MONTHS):
-        return None
     first, second = measure(one), measure(other)
+    if first[1] != second[1] or (one.word in _MONTHS) != (other.word in _MONTHS):
+        return None
     factor = measure(Quantity(Decimal(1), one.unit))[0]
     return Quantity(_decimal((first[0] + second[0]) / factor), one.unit)
 

@@ -62,7 +62,9 @@ def _number(value: Decimal, digits: int | None, *, high: bool) -> Decimal | None
 def _moment(value: Temporal, digits: int | None, *, high: bool) -> Temporal | None:
     steps = _TIME_DIGITS if value.kind == "Time" else _DATE_DIGITS
     default = {"Date": 8, "DateTime": 17, "Time": 9}[value.kind]
-    wanted = default if digits is None else digits + (_WHOLE_SECOND if digits == default - _WHOLE_SECOND else 0)
+    wanted = default if digits is None else digits
+    if value.kind != "Date" and wanted == default - _WHOLE_SECOND:
+        wanted = default
     if wanted not in steps:
         return None
     count = steps.index(wanted) + 1
