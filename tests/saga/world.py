@@ -136,6 +136,7 @@ class World:
     server: FhirServer = field(default_factory=FhirServer)
     holds: Callable[[JsonObject], bool] = lambda stored: stored.get("status") != "forbidden"
     watcher: Watcher = field(default_factory=Watcher)
+    make_journal: Callable[[Path, str], SqliteJournal] = SqliteJournal
     count: int = 0
     upstream: AsgiUpstream = field(init=False)
     journal: SqliteJournal = field(init=False)
@@ -147,7 +148,7 @@ class World:
 
     async def begin(self, *, crash_at: CrashPoint | None = None) -> "World":
         """A new process."""
-        self.journal = SqliteJournal(self.folder / "journal.db", "worker")
+        self.journal = self.make_journal(self.folder / "journal.db", "worker")
         await self.journal.open()
         self.settler = Settler(
             self.upstream,
