@@ -6,8 +6,8 @@ from typing import Final, Protocol
 
 from gateway.fhirpath.env import ROOT_NAMES, constant
 from gateway.fhirpath.tree import Function, Literal, Node, SortKey, Unary
-from gateway.fhirpath.types_facts import Static, families, is_boolean, merged, one, shown, unknown
-from gateway.fhirpath.types_functions import BY_PLACE, CRITERIA, FUNCTIONS, ON_INPUT, PER_ITEM, Size, Typed
+from gateway.fhirpath.types_facts import Static, families, is_boolean, merged, one, shown, system, unknown
+from gateway.fhirpath.types_functions import BY_PLACE, CRITERIA, FUNCTIONS, ON_INPUT, PER_ITEM, TOTAL, Size, Typed
 from gateway.fhirpath.types_report import Report
 
 _REPEATS: Final = 3  # levels of `repeat` inside of each other that are followed
@@ -44,8 +44,10 @@ def call(walk: Pass, node: Function, focus: Static, this: Static) -> Static:
     if node.name in _COMPOSED and node.arguments:
         return _composed(node, focus, results)
     if typed.result is None:
-        return _unknown(node, focus)
-    return _result(node, focus, typed)
+        return _unknown(walk.report, node, focus)
+    if node.name in _CALCULATED:
+        focus = replace(focus, kinds=system(focus.kinds, walk.report.model))
+    return _result(node, focus, results, typed)
 
 
 def _argument(walk: Pass, node: Function, argument: Node, inner: Static) -> Static:
@@ -54,7 +56,7 @@ def _argument(walk: Pass, node: Function, argument: Node, inner: Static) -> Stat
     return walk.scoped(argument, inner)
 
 
-def _result(node: Function, focus: Static, typed: Typed) -> Static:
+def _result(node: Function, focus: Static, results: list[Static], typed: Typed) -> Static:
     same = typed.result == ""
     kinds = focus.kinds if same else one(typed.result or "").kinds
     if typed.size is Size.ONE:
@@ -62,24 +64,25 @@ def _result(node: Function, focus: Static, typed: Typed) -> Static:
     if typed.size is Size.MANY:
         return Static(kinds=kinds, many=True)
     if typed.size is Size.OPTIONAL:
-        return Static(kinds=kinds, least=min(1, focus.least) if same or typed.single else 0, why=focus.why)
+        least = min([1, focus.least, *(each.least for each in results)]) if node.name in TOTAL else 0
+        return Static(kinds=kinds, least=least, why=focus.why)
     if typed.size is Size.SAME:
         return focus if node.name != "sort" else replace(focus, ordered=True)
     return replace(focus, least=min(1, focus.least) if node.name == "distinct" else 0)
 
 
-def _unknown(node: Function, focus: Static) -> Static:
+def _unknown(report: Report, node: Function, focus: Static) -> Static:
     if node.name in ("children", "descendants"):
         return Static(kinds=None, many=True, ordered=False, why=_UNKNOWN[node.name])
     if node.name == "resolve":
         return Static(kinds=None, many=focus.many, why=_UNKNOWN["resolve"])
-    if node.name == "getValue":
-        return Static(kinds=focus.kinds)
-    if node.name in ("sum", "avg"):
-        return Static(kinds=focus.kinds)
+    if node.name in ("getValue", "sum", "avg"):
+        return Static(kinds=system(focus.kinds, report.model), why=focus.why)
     return unknown(f"what `{node.name}()` gives is not known")
 
 
+# Functions that make a value of the type of their input.
+_CALCULATED: Final = frozenset({"abs", "lowBoundary", "highBoundary"})
 _COMPOSED: Final = frozenset({"iif", "union", "combine", "coalesce", "select", "aggregate"})
 
 
@@ -99,7 +102,7 @@ def _composed(node: Function, focus: Static, results: list[Static]) -> Static:
         return Static(kinds=kinds, least=min(focus.least, part.least, 1), many=many or focus.many, why=why)
     if node.name == "coalesce":
         return Static(kinds=kinds, least=max(part.least for part in parts), many=many, why=why)
-    least = sum(part.least for part in parts) if node.name == "combine" else max(part.least for part in parts)
+    least = sum(part.least for part in parts) if node.name == "combine" else min(1, max(part.least for part in parts))
     return Static(kinds=kinds, least=least, many=True, why=why)
 
 

@@ -34,7 +34,7 @@ from gateway.fhirpath.tree import (
 )
 from gateway.fhirpath.types_calls import call
 from gateway.fhirpath.types_elements import element
-from gateway.fhirpath.types_facts import NOTHING, Kind, Static, families, is_boolean, one, shown, unknown
+from gateway.fhirpath.types_facts import NOTHING, Kind, Static, families, is_boolean, one, shown, system, unknown
 from gateway.fhirpath.types_functions import TYPE_ARGUMENT
 from gateway.fhirpath.types_narrowing import narrowed
 from gateway.fhirpath.types_operators import combined
@@ -173,7 +173,7 @@ class Walk:
         known = families(found.kinds, self.model)
         if known and not known & {"number", "quantity"} and found.kinds:
             self.report.problem(node, f"`{node.operator}` needs a number, not {shown(found.kinds)}")
-        return found
+        return replace(found, kinds=system(found.kinds, self.model))
 
     def _binary(self, node: Binary, this: Static) -> Static:
         left, right = self.scoped(node.left, this), self.scoped(node.right, this)

@@ -23,6 +23,17 @@ _FAMILIES: Final = {
     **dict.fromkeys((*_QUANTITIES, "System.Quantity"), "quantity"),
     "System.String": "string",
 }
+# http://hl7.org/fhir/R4/fhirpath.html#types: what a primitive of FHIR becomes when a function makes a value of it.
+_SYSTEM: Final = {
+    "boolean": "Boolean",
+    **dict.fromkeys(("integer", "positiveInt", "unsignedInt"), "Integer"),
+    "integer64": "Long",
+    "decimal": "Decimal",
+    "date": "Date",
+    **dict.fromkeys(("dateTime", "instant"), "DateTime"),
+    "time": "Time",
+    **dict.fromkeys(_QUANTITIES, "Quantity"),
+}
 _FEW: Final = 3  # types that a message names one by one
 
 
@@ -106,6 +117,18 @@ def families(kinds: Kinds, model: Model) -> frozenset[str] | None:
     """The families of all kinds; None where any of them is not known."""
     found = {family(kind, model) for kind in kinds} if kinds is not None else {None}
     return None if None in found else frozenset(each for each in found if each is not None)
+
+
+def system(kinds: Kinds, model: Model) -> Kinds:
+    """The System types that values of these kinds become; None where one becomes none."""
+    if kinds is None or any(kind.type in ANY for kind in kinds):
+        return None
+    names = {kind.type if kind.type.startswith("System.") else f"System.{_system(kind, model)}" for kind in kinds}
+    return None if "System." in names else frozenset(map(Kind, names))
+
+
+def _system(kind: Kind, model: Model) -> str:
+    return _SYSTEM.get(kind.type, "String" if kind.type in model.primitives else "")
 
 
 def is_boolean(kind: Kind) -> bool:

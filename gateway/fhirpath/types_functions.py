@@ -40,6 +40,14 @@ PER_ITEM: Final = frozenset({"where", "select", "all", "exists", "repeat", "repe
 ON_INPUT: Final = frozenset({"iif", "defineVariable", "trace"})
 CRITERIA: Final = frozenset({"where", "all", "exists"})
 TYPE_ARGUMENT: Final = frozenset({"is", "as", "ofType"})
+# Functions that give something for every single input, where their arguments are there.
+TOTAL: Final = frozenset(
+    {
+        *("first", "last", "single", "not", "toString", "length", "upper", "lower", "trim", "startsWith", "endsWith"),
+        *("contains", "matches", "matchesFull", "replace", "replaceMatches", "indexOf", "lastIndexOf", "abs"),
+        *("ceiling", "floor", "truncate", "round"),
+    }
+)
 # Functions that pick items by their place (https://hl7.org/fhirpath/N1/#children-collection has none).
 BY_PLACE: Final = frozenset({"first", "last", "tail", "skip", "take"})
 

@@ -12,6 +12,7 @@ from gateway.fhirpath.types_facts import (
     merged,
     one,
     shown,
+    system,
     unknown,
 )
 from gateway.fhirpath.types_report import Report
@@ -64,7 +65,7 @@ def _logic(report: Report, node: Binary, left: Static, right: Static) -> Static:
 
 def _union(node: Binary, left: Static, right: Static) -> Static:
     literals = _literals(node)
-    least = max(left.least, right.least) if literals is None else len({repr(each.value) for each in literals})
+    least = min(1, max(left.least, right.least)) if literals is None else len({repr(each.value) for each in literals})
     return Static(kinds=merged([left, right]), least=least, many=True, why=left.why or right.why)
 
 
@@ -116,19 +117,19 @@ def _arithmetic(report: Report, node: Binary, left: Static, right: Static) -> St
         hint = "write a quantity, such as `7 days`" if "date or time" in mine and theirs == _NUMBERS else None
         report.problem(node, message, hint)
         return unknown("this is an error", many=False)
-    return Static(kinds=_result(node.operator, found, left, right, mine | theirs))
+    return Static(kinds=_result(report, node.operator, found, left, right))
 
 
-def _result(operator: str, found: set[str], left: Static, right: Static, both: frozenset[str]) -> Kinds:
+def _result(report: Report, operator: str, found: set[str], left: Static, right: Static) -> Kinds:
     types = {kind.type for kind in (left.kinds or frozenset()) | (right.kinds or frozenset())}
-    if both == _NUMBERS:
+    if found == _NUMBERS:
         is_decimal = operator == "/" or not types.isdisjoint({"System.Decimal", "decimal"})
         return one("System.Decimal" if is_decimal and operator != "div" else "System.Integer").kinds
     if found == {"string"}:
         return one("System.String").kinds
     if found == {"quantity"}:
         return one("System.Quantity").kinds
-    return left.kinds if found == {"date or time"} else None
+    return system(left.kinds, report.model) if found == {"date or time"} else None
 
 
 def _bindings(report: Report, node: Binary, left: Static, right: Static) -> None:

@@ -34,7 +34,7 @@ class Generator:
     def __init__(self, resource: JsonObject, model: Model, seed: int) -> None:
         self._random = Random(seed)
         self._model = model
-        self._leaves = list(_leaves(resource, str(resource["resourceType"]), model, ""))
+        self.leaves = list(_leaves(resource, str(resource["resourceType"]), model, ""))
 
     def expression(self, depth: int = 2) -> str:
         """One expression."""
@@ -57,7 +57,7 @@ class Generator:
 
     def _boolean(self) -> str:
         random = self._random
-        path, value, type_name = random.choice(self._leaves)
+        path, value, type_name = random.choice(self.leaves)
         if random.random() < 0.4:
             return f"{path} {random.choice(_COMPARE)} {self._literal(value, type_name)}"
         if random.random() < 0.1:
@@ -66,7 +66,7 @@ class Generator:
 
     def _asked(self) -> str:
         random = self._random
-        path, value, type_name = random.choice(self._leaves)
+        path, value, type_name = random.choice(self.leaves)
         asked = [
             path,
             f"{path}.{random.choice(_COUNTED)}",
@@ -91,7 +91,7 @@ class Generator:
     def _filtered(self) -> str:
         """`a.where(b = literal).c`, `a.select(b)`, `a.all(b.exists())`."""
         random = self._random
-        path, value, type_name = random.choice(self._leaves)
+        path, value, type_name = random.choice(self.leaves)
         base, _, name = path.rpartition(".")
         if not base:
             return f"{path}.select($this)"
