@@ -7,6 +7,7 @@ from gateway.fhirpath.tree import Member
 from gateway.fhirpath.types_facts import NOTHING, OPEN, Kind, Static, unknown
 from gateway.fhirpath.types_report import Report
 
+_CODED: Final = {"CodeableConcept": ("coding",), "CodeableReference": ("concept",), "Coding": ("code",)}
 _FEW: Final = 3  # types that a message names one by one
 
 
@@ -26,11 +27,24 @@ def element(report: Report, node: Member, focus: Static) -> Static:
         return NOTHING if report.quiet else unknown(f"there is no element `{node.name}`")
     always = len(present) == len(members) and all(member.required for _, member in present)
     return Static(
-        kinds=frozenset(Kind(name, kind.type, node.name) for kind, member in present for name in member.types),
+        kinds=frozenset(
+            Kind(name, kind.type, node.name, _coded(report, kind, node.name))
+            for kind, member in present
+            for name in member.types
+        ),
         least=min(focus.least, 1) if always else 0,
         many=focus.many or any(member.many for _, member in present),
         ordered=focus.ordered,
     )
+
+
+def _coded(report: Report, kind: Kind, name: str) -> tuple[str, str] | None:
+    """For `clinicalStatus.coding.code`: the element that has the binding."""
+    if name not in _CODED.get(kind.type, ()):
+        return None
+    if kind.coded is not None:
+        return kind.coded
+    return (kind.owner, kind.name) if report.model.codes(kind.owner, kind.name) is not None else None
 
 
 def _of_any_resource(report: Report, node: Member, focus: Static) -> Static:

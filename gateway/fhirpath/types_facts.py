@@ -38,11 +38,15 @@ _FEW: Final = 3  # types that a message names one by one
 
 
 class Kind(NamedTuple):
-    """One possible type. `owner` and `name` say which element it is, for its binding; empty for other values."""
+    """One possible type. `owner` and `name` say which element it is, for its binding; empty for other values.
+
+    `coded`: the owner and name of the CodeableConcept or Coding around it whose codes are bound (`clinicalStatus`).
+    """
 
     type: str
     owner: str = ""
     name: str = ""
+    coded: tuple[str, str] | None = None
 
 
 # None: not known. The empty set: there is never a value.

@@ -135,23 +135,30 @@ def _result(report: Report, operator: str, found: set[str], left: Static, right:
 def _bindings(report: Report, node: Binary, left: Static, right: Static) -> None:
     """Literals that the required binding of the element does not have."""
     for found, side in ((left, node.right), (right, node.left)):
-        allowed = _allowed(report, found.kinds)
-        for literal in _literals(side) or () if allowed is not None else ():
-            value = literal.value
-            if allowed is not None and isinstance(value, str) and value not in allowed:
-                close = get_close_matches(value, sorted(allowed), 1)
-                hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(sorted(allowed)[:12])}"
-                name = next(iter(found.kinds or ())).name
-                report.problem(literal, f"'{value}' is not in the required value set of `{name}`", hint)
+        kinds = sorted(found.kinds or (), key=lambda kind: kind[:3])
+        own = [(kind.owner, kind.name) if kind.type == "code" else None for kind in kinds]
+        around = [kind.coded for kind in kinds]
+        for places, is_warning in ((own, False), (around, True)):
+            allowed = _allowed(report, places)
+            if allowed is not None and places[0] is not None:
+                _literals_of(report, side, allowed, places[0][1], is_warning=is_warning)
 
 
-def _allowed(report: Report, kinds: Kinds) -> frozenset[str] | None:
-    if not kinds:
-        return None
-    sets = [report.model.codes(kind.owner, kind.name) if kind.type == "code" else None for kind in kinds]
-    if any(each is None for each in sets):
+def _allowed(report: Report, places: list[tuple[str, str] | None]) -> frozenset[str] | None:
+    sets = [None if place is None else report.model.codes(*place) for place in places]
+    if not sets or any(each is None for each in sets):
         return None
     return frozenset().union(*(each for each in sets if each is not None))
+
+
+def _literals_of(report: Report, side: Node, allowed: frozenset[str], name: str, *, is_warning: bool) -> None:
+    """A code of a CodeableConcept is a warning: a coding of another system may stand beside the bound one."""
+    for literal in _literals(side) or ():
+        value = literal.value
+        if isinstance(value, str) and value not in allowed:
+            close = get_close_matches(value, sorted(allowed), 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"one of {', '.join(sorted(allowed)[:12])}"
+            report.code(literal, f"'{value}' is not in the required value set of `{name}`", hint, is_warning=is_warning)
 
 
 def _literals(node: Node) -> tuple[Literal, ...] | None:

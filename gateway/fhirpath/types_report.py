@@ -27,6 +27,10 @@ class Report:
         """An element that the model has not, or not here."""
         self._add(at, message, hint, None, is_warning=False, is_absent=True)
 
+    def code(self, at: Node, message: str, hint: str, *, is_warning: bool) -> None:
+        """A literal that is none of the codes of its element."""
+        self._add(at, message, hint, None, is_warning=is_warning)
+
     def several(self, at: Node, value: Static, message: str, hint: str | None = None) -> None:
         """One value is needed: certainly wrong where there are always several, else for some inputs."""
         self._add(at, message, hint, None, is_warning=value.least <= 1)

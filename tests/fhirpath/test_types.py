@@ -304,6 +304,27 @@ def test_a_path_may_begin_with_any_type_that_the_text_is_for() -> None:
     assert problems(text, types=("Observation", "DiagnosticReport", "Patient")) == ()
 
 
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("clinicalStatus.coding.code = 'actve'", "did you mean 'active'?"),
+        ("clinicalStatus.coding.where(code = 'actve').exists()", "did you mean 'active'?"),
+        ("clinicalStatus.coding.exists(code in ('active' | 'resolve'))", "did you mean 'resolved'?"),
+        ("'zzz' in clinicalStatus.coding.code", "one of active, inactive, "),
+    ],
+)
+def test_a_code_beside_the_bound_ones_is_a_warning(source: str, hint: str) -> None:
+    (found,) = check(parse(source), load("R4"), {"resource": "AllergyIntolerance"})
+    assert found.is_warning
+    assert "is not in the required value set of `clinicalStatus`" in found.message
+    assert hint in str(found.hint)
+
+
+def test_the_code_of_a_concept_without_a_required_binding_may_be_any() -> None:
+    for source in ("code.coding.code = 'zzz'", "clinicalStatus.coding.system = 'zzz'", "clinicalStatus.text = 'zzz'"):
+        assert check(parse(source), load("R4"), {"resource": "AllergyIntolerance"}) == ()
+
+
 def test_every_release_has_its_elements_and_codes() -> None:
     assert problems("status = 'cannot-be-obtained'", "R4") != ()
     assert problems("instantiates.exists()", "R4B") != ()
