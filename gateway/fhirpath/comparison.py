@@ -9,9 +9,11 @@ from gateway.fhirpath.items import (
     FALSE,
     NONE,
     TRUE,
+    BudgetExceeded,
     Collection,
     Element,
     EvaluationError,
+    Item,
     boolean,
 )
 
@@ -34,6 +36,42 @@ def comparison(operator: str, left: Expr, right: Expr, fixed: Collection | None)
         return compare(one, other)
 
     return evaluate
+
+
+def on_member(operator: str, name: str, fixed: Collection, otherwise: Expr) -> Expr | None:
+    """`name = 'text'` and `name in ('a' | 'b')` on one JSON object, as most criteria are, without any collection.
+
+    `otherwise` compares whatever is not so simple. None: the operator or the right side is another.
+    """
+    if operator not in _OF_TEXTS or not all(type(value) is str for value in fixed):
+        return None
+    texts = frozenset(value for value in fixed if isinstance(value, str))
+    found, other = (FALSE, TRUE) if operator == "!=" else (TRUE, FALSE)
+
+    def evaluate(env: Env) -> Collection:
+        this = env.this
+        text = _simple_text(this[0], name) if len(this) == 1 else None
+        if text is None:
+            return otherwise(env)
+        env.left -= 2
+        if env.left < 0:
+            raise BudgetExceeded
+        return found if text in texts else other
+
+    return evaluate
+
+
+def _simple_text(item: Item, name: str) -> str | None:
+    """The string that an element of an item is, when it is no choice and no date."""
+    if type(item) is not Element or type(item.value) is not dict:
+        return None
+    fields = item.type.fields
+    field = fields[name] if name in fields else item.type.field(name)
+    if field is None or len(field.choices) != 1:
+        return None
+    key, _, type_ = field.choices[0]
+    value = item.value.get(key)
+    return value if type(value) is str and type_.read is None else None
 
 
 def _count(env: Env, one: Collection, other: Collection, *, pairwise: bool) -> None:
@@ -122,6 +160,7 @@ _ORDERS: Final[dict[str, Callable[[int], bool]]] = {
     ">": lambda order: order > 0,
     ">=": lambda order: order >= 0,
 }
+_OF_TEXTS: Final = frozenset({"=", "!=", "in"})
 _PAIRWISE: Final = frozenset({"in", "contains", "~", "!~"})
 COMPARISONS: Final[dict[str, Callable[[Collection, Collection], Collection]]] = {
     "=": _equal,

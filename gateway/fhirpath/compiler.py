@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from gateway.fhirpath.arithmetic import ARITHMETIC, negative, positive
-from gateway.fhirpath.comparison import COMPARISONS, comparison
-from gateway.fhirpath.env import TEXT_STEP, Env, Expr, Step
+from gateway.fhirpath.comparison import COMPARISONS, comparison, on_member
+from gateway.fhirpath.env import ROOT_NAMES, TEXT_STEP, Env, Expr, Step
 from gateway.fhirpath.equality import distinct
-from gateway.fhirpath.items import NONE, BudgetExceeded, Collection, EvaluationError, Types, only
+from gateway.fhirpath.items import NONE, BudgetExceeded, Collection, EvaluationError, Types, lift, only
 from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, strictly
 from gateway.fhirpath.navigation import member_step, type_step
 from gateway.fhirpath.ordering import turned
@@ -89,7 +89,15 @@ class Compiler:
         name = node.name
         if name in ("resource", "rootResource") and not self._scoped:
             return _resource
-        return lambda env: env.variable(name)
+        if name in ROOT_NAMES or self._scoped:
+            return lambda env: env.variable(name)
+        types = self.types
+
+        def evaluate(env: Env) -> Collection:
+            variables = env.given.variables
+            return lift(variables[name], types) if name in variables else env.variable(name)
+
+        return evaluate
 
     def _bare(self, node: Member | Function) -> Expr:
         if isinstance(node, Member) and node.name[:1].isupper() and self.types.model.knows(node.name):
@@ -160,7 +168,7 @@ class Compiler:
         if operator in LOGIC:
             return LOGIC[operator](left, right, self.truth)
         if operator in COMPARISONS:
-            return comparison(operator, left, right, _fixed(node.right))
+            return self._comparison(node, left, right)
         if operator == "|":
             fixed = _fixed(node)
             return _union(left, right) if fixed is None else _constant(fixed)
@@ -173,6 +181,13 @@ class Compiler:
             return found
 
         return evaluate
+
+    def _comparison(self, node: Binary, left: Expr, right: Expr) -> Expr:
+        fixed = _fixed(node.right)
+        compare = comparison(node.operator, left, right, fixed)
+        if fixed is None or self._explain or not isinstance(node.left, Member) or not node.left.name[:1].islower():
+            return compare
+        return on_member(node.operator, node.left.name, fixed, compare) or compare
 
     def _type_op(self, node: TypeOp) -> Expr:
         operand, test = self.compile(node.operand), type_test(node.operator, node.type, self.types)

@@ -165,14 +165,15 @@ def members(item: Item, name: str, types: Types) -> Collection:
         value, owner = item.extra, types.of("Element")  # a primitive has no children but its id and extensions
     field = owner.field(name)
     if field is None:
-        return NONE if owner.name else _untyped(value, name, types)
+        return NONE if owner.name else untyped(value, name, types)
     for key, sibling, type_ in field.choices:
         if key in value or sibling in value:
             return elements(value.get(key), value.get(sibling), type_, types)
     return NONE
 
 
-def _untyped(data: Mapping[str, object], name: str, types: Types) -> Collection:
+def untyped(data: Mapping[str, object], name: str, types: Types) -> Collection:
+    """The children of JSON of no known type."""
     if name in data:
         return lift(data[name], types)
     # A FHIR value whose type was lost on the way (`%let.x`): which of the choice elements is meant is not known.

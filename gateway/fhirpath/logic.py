@@ -38,13 +38,18 @@ def by_singleton(values: Collection) -> bool | None:
 
 
 def and_(left: Expr, right: Expr, truth: Truth) -> Expr:
-    """https://hl7.org/fhirpath/N1/#boolean-logic allows to stop early; the right side is then not even asked."""
+    """https://hl7.org/fhirpath/N1/#boolean-logic allows to stop early; the right side is then not even asked.
+
+    What an operator answers is TRUE or FALSE itself, so that most often nothing has to be asked of it.
+    """
 
     def evaluate(env: Env) -> Collection:
-        one = truth(left(env))
+        first = left(env)
+        one = first is TRUE or (first is not FALSE and truth(first))
         if one is False:
             return FALSE
-        other = truth(right(env))
+        second = right(env)
+        other = second is TRUE or (second is not FALSE and truth(second))
         if other is False:
             return FALSE
         return TRUE if one and other else NONE

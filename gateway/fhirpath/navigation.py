@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from gateway.fhirpath.env import Env, Step
-from gateway.fhirpath.items import NONE, Collection, Element, Item, Types, members
+from gateway.fhirpath.items import NONE, Collection, Element, Item, Types, members, untyped
 
 
 def member_step(name: str, types: Types) -> Step:
@@ -28,7 +28,7 @@ def _of(item: Item, name: str, types: Types) -> Collection:
     fields = item.type.fields
     field = fields[name] if name in fields else item.type.field(name)
     if field is None:
-        return members(item, name, types)
+        return NONE if item.type.name else untyped(value, name, types)
     for key, sibling, type_ in field.choices:
         if sibling in value or (type_.is_any and key in value):
             return members(item, name, types)

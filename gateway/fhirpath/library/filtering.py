@@ -20,7 +20,8 @@ def where(env: Env, focus: Collection, truth: Truth, criterion: Expr) -> Collect
     for at, item in enumerate(focus):
         env.this, env.index = [item], at
         env.left -= 1
-        if truth(criterion(env)):
+        answer = criterion(env)
+        if answer is TRUE or (answer is not FALSE and truth(answer)):
             found.append(item)
     env.this, env.index = this, index
     env.spend(0)
