@@ -44,7 +44,7 @@ class Field:
 class Type:
     """A FHIR type at work: `fields` are filled as names are asked for. The type named `` has none: plain JSON."""
 
-    __slots__ = ("_types", "fields", "is_any", "is_primitive", "name", "read")
+    __slots__ = ("_keys", "_types", "fields", "is_any", "is_primitive", "name", "read")
 
     def __init__(self, name: str, types: "Types") -> None:
         self.name = name
@@ -52,6 +52,7 @@ class Type:
         self.is_primitive = name[:1].islower() and name != "xhtml"
         self.read = _READERS.get(name)
         self.fields: dict[str, Field | None] = {}
+        self._keys: dict[str, Type] = {}
         self._types = types
 
     def field(self, name: str) -> Field | None:
@@ -60,6 +61,18 @@ class Type:
             return self.fields[name]
         except KeyError:
             return self.fields.setdefault(name, self._types.field(self.name, name))
+
+    def at(self, key: str) -> "Type | None":
+        """The type of what stands under a key in JSON; None for a key that the type has not."""
+        found = self._keys.get(key)
+        if found is None:
+            model = self._types.model
+            choice, member = model.choice_of(self.name, key), model.member(self.name, key)
+            if choice is None and (member is None or member.keys[0][0] != key):
+                return None  # never kept: it may be any key of the payload
+            name = choice[1] if choice is not None else member.keys[0][1] if member is not None else ""
+            found = self._keys.setdefault(key, self._types.of(name))
+        return found
 
 
 class Types:

@@ -1,9 +1,9 @@
 """Steps from an element to its parts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from gateway.fhirpath.env import Env, Step
-from gateway.fhirpath.items import NONE, Collection, Element, Item, Types, members, untyped
+from gateway.fhirpath.items import NONE, Collection, Element, Item, Types, elements, members, untyped
 
 
 def member_step(name: str, types: Types) -> Step:
@@ -52,33 +52,36 @@ def type_step(name: str, types: Types) -> Step:
     return step
 
 
-def child_names(item: Item, types: Types) -> tuple[str, ...]:
-    """The names of the elements that an item has; a choice element by its own name."""
-    if not isinstance(item, Element):
-        return ()
-    if not isinstance(item.value, Mapping):
-        return tuple(item.extra or ())
-    model, owner = types.model, item.type.name
-    names: dict[str, None] = {}
-    for key in item.value:
-        name = key.removeprefix("_")
-        if owner and name not in item.type.fields and model.member(owner, name) is None:
-            choice = model.choice_of(owner, name)
-            name = name if choice is None else choice[0]
-        names[name] = None
-    names.pop("resourceType", None)
-    return tuple(names)
-
-
 def children(env: Env, focus: Collection) -> Collection:
     """Every direct child element."""
     found: Collection = []
     for item in focus:
-        for name in child_names(item, env.types):
-            values = members(item, name, env.types)
-            env.spend(1 + len(values))
-            found += values
+        if isinstance(item, Element):
+            for values in _children(item, env.types):
+                env.spend(1 + len(values))
+                found += values
     return found
+
+
+def _children(item: Element, types: Types) -> Iterator[Collection]:
+    value, owner = item.value, item.type
+    if not isinstance(value, Mapping):
+        value, owner = item.extra or {}, types.of("Element")
+    for key, child in value.items():
+        name = key.removeprefix("_")
+        is_sibling = name != key
+        if (is_sibling and name in value) or name == "resourceType":
+            continue  # a sibling comes with its primitive
+        if not owner.name:
+            yield untyped(value, name, types)
+            continue
+        type_ = owner.at(name)
+        if type_ is None:
+            yield NONE
+        elif is_sibling:
+            yield elements(None, child, type_, types)
+        else:
+            yield elements(child, value.get(f"_{key}"), type_, types)
 
 
 def descendants(env: Env, focus: Collection) -> Collection:
