@@ -65,6 +65,7 @@ sabotage: install ## Each safety line is taken away in a copy of the tree; some 
 bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; QUICK=1 is shorter
 	@.ci/need wrk=wrk nginx=nginx-light
 	$(BIN)/python -m tests.bench $(if $(filter-out 0,$(QUICK)),--quick)
+	$(BIN)/python -m tests.bench.fhirpath
 
 model: install ## Writes the element model anew from HL7's FHIR definitions
 	@.ci/need java=openjdk-17-jre-headless mvn=maven
