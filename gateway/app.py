@@ -10,7 +10,7 @@ from importlib.metadata import version
 import httpx
 import structlog
 
-from gateway import settings
+from gateway import settings, steady_clock
 from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.fhir import shape
@@ -286,7 +286,7 @@ def _line(config: Config, ports: Ports) -> Line:
         ports.upstream,
         ports.journal,
         reader.verify,
-        time.time,
+        steady_clock.now,
         settings.settle_of(config),
         lookups=UpstreamLookups(ports.upstream, limits, base=_upstream_base(config)),
         capability=ports.probe.capability,

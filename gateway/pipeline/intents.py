@@ -5,8 +5,8 @@ is long gone. The token itself is never kept: recovery does not need it.
 """
 
 import json
-import time
 
+from gateway import steady_clock
 from gateway.fhir.interaction import Create, InteractionCode, Update, Write
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.identity.principal import Principal
@@ -29,7 +29,7 @@ def intent_of(
     assigned_id: str | None = None,
 ) -> Intent:
     """The intent of a write that is about to be sent, as it is sent. The journal names its owner."""
-    now = time.time()
+    now = steady_clock.now()
     return Intent(
         decision_id=decision_id,
         write_id=write_id,

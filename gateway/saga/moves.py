@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gateway.errors import GatewayError, Unavailable, UpstreamTimedOut
 from gateway.fhir.json import JsonObject
@@ -67,6 +67,7 @@ class Steps:
     observer: Observer
     crash: Callable[[], None]
     jitter: Callable[[], float]
+    first_looks: dict[str, float] = field(default_factory=dict)
 
     def crash_point(self, point: CrashPoint) -> None:
         """Die here, if a test or the demo asked for it."""
@@ -142,9 +143,11 @@ class Steps:
         if not capability.known:
             return await self._move(passage, Event.NOT_FOUND_YET, self._later(intent))
         # Taken before the look: what is applied while it runs must not count as found too late.
-        over = self.clock() > (intent.send_deadline or intent.started_at) + self.settings.late_apply
+        over = self._too_late(intent)
         finder = Finder(lookups=self.lookups, stored_ids=self.journal.stored_ids, limits=self.settings.limits)
         found = await finder.find(intent, capability, last=over)
+        if not isinstance(found, NotThere | Unclear) or over:
+            self.first_looks.pop(intent.decision_id, None)
         if isinstance(found, Stored):
             return await self._is_stored(passage, intent, found)
         if isinstance(found, NotThere) and (found.final or over):
@@ -152,6 +155,15 @@ class Steps:
         if isinstance(found, Untellable):
             return await self._move(passage, Event.UNDECIDABLE, replace(intent, reason=found.reason))
         return await self._move(passage, Event.NOT_FOUND_YET, self._later(intent))
+
+    def _too_late(self, intent: Intent) -> bool:
+        """Whether the server can no longer apply it.
+
+        Also counted from this process' own first look: what another process noted may be of a clock that was wrong.
+        """
+        now = self.clock()
+        first = self.first_looks.setdefault(intent.decision_id, now)
+        return now > max(intent.send_deadline or intent.started_at, first) + self.settings.late_apply
 
     async def _judge(self, passage: Passage) -> Transition:
         seen = await self._read_back(passage)

@@ -1,12 +1,12 @@
 """Uncached looks at the FHIR server: the current version, one version, by request id, by history."""
 
 import re
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
+from gateway import steady_clock
 from gateway.errors import GatewayError
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
@@ -30,7 +30,7 @@ class UpstreamLookups:
     """`saga.lookup_port.Lookups` over the upstream port. `base` is its FHIR base, to tell paging links by."""
 
     def __init__(
-        self, upstream: Upstream, limits: BodyLimits, *, base: str = "", clock: Callable[[], float] = time.time
+        self, upstream: Upstream, limits: BodyLimits, *, base: str = "", clock: Callable[[], float] = steady_clock.now
     ) -> None:
         self._upstream, self._limits, self._clock = upstream, limits, clock
         self._base = base.rstrip("/") + "/"
@@ -46,16 +46,18 @@ class UpstreamLookups:
     async def by_request_id(self, type_: str, request_id: str, since: float) -> Hits:
         """GET [type]?_source=#id, bounded by time: HAPI keeps the request id in a column without an index."""
         query = f"_source=%23{quote(request_id, safe='')}&_lastUpdated=ge{_instant(since)}&_count={_PAGE}"
-        return await self._pages(type_, query)
+        return await self._pages(type_, query, asked=since)
 
     async def by_tag(self, type_: str, system: str, code: str) -> Hits:
         """GET [type]?_tag=system|code (http://hl7.org/fhir/R4/search.html#tag). Unverified."""
         return await self._pages(type_, f"_tag={quote(system, safe='')}%7C{quote(code, safe='')}&_count={_PAGE}")
 
-    async def history(self, type_: str, id_: str | None, since: float) -> Hits:
+    async def history(self, type_: str, id_: str | None, since: float, *, probing: bool = False) -> Hits:
         """GET [type]/_history or [type]/[id]/_history, since (http://hl7.org/fhir/R4/http.html#history)."""
         path = f"{type_}/_history" if id_ is None else f"{type_}/{id_}/_history"
-        return await self._pages(path, f"_since={_instant(since)}&_count={_PAGE}", since=since)
+        return await self._pages(
+            path, f"_since={_instant(since)}&_count={_PAGE}", since=since, asked=None if probing else since
+        )
 
     async def _get(self, path: str, query: str = "") -> UpstreamAnswer | Unclear:
         try:
@@ -96,10 +98,11 @@ class UpstreamLookups:
             named = ""  # kept as seen: whoever looks decides that it is another resource
         return Seen(id=named, version=version, resource=resource, body=answer.body)
 
-    async def _pages(self, path: str, query: str, *, since: float = 0.0) -> Hits:
+    async def _pages(self, path: str, query: str, *, asked: float | None = None, since: float = 0.0) -> Hits:
         """Every page: a hit on the second one must not pass for none.
 
-        What was made before `since`, by the server's clock, is left out.
+        What was made before `since`, by the server's clock, is left out. `asked` is the time in the query; where
+        the clocks disagree about it, what is not found may be there all the same.
         """
         hits: list[Seen] = []
         for _ in range(_MOST_PAGES):
@@ -107,6 +110,8 @@ class UpstreamLookups:
             if isinstance(page, Unclear):
                 return page
             bundle, ahead = page
+            if ahead is not None and asked is not None and not self._agree(asked, ahead):
+                return Unclear(trouble=Trouble.OUTAGE)
             hits += [hit for hit in _entries(bundle) if not _older(hit.resource, since, ahead)]
             following = self._next(bundle)
             if following is None:
@@ -115,6 +120,10 @@ class UpstreamLookups:
                 return following
             path, query = following
         return Unclear(trouble=Trouble.UNSUPPORTED)
+
+    def _agree(self, asked: float, ahead: float) -> bool:
+        """Whether both clocks are the same within the skew, and the time asked about is not yet to come."""
+        return abs(ahead) <= _CLOCK_SKEW and asked <= self._clock() + ahead + _CLOCK_SKEW
 
     async def _page(self, path: str, query: str) -> tuple[JsonObject, float | None] | Unclear:
         """The bundle, and by how many seconds the server's clock is ahead."""

@@ -60,7 +60,7 @@ async def tag_search(lookups: UpstreamLookups, type_: str, system: str) -> Searc
 
 async def type_history(lookups: UpstreamLookups, type_: str, now: float) -> Search:
     """The type's history since a moment that is still to come must be empty."""
-    hits = await lookups.history(type_, None, now + _LONG_AGO)
+    hits = await lookups.history(type_, None, now + _LONG_AGO, probing=True)
     return Search(supported=_supported(hits), selective=hits == ())
 
 

@@ -75,10 +75,16 @@ class Life:
     dies_after: int | None
     pauses_after: int | None
     disk_fails_after: int | None = None
+    step: float = 0.0  # seconds by which this machine's clock is set from `steps_after` calls on
+    steps_after: int = 0
     calls: int = 0
     dead: asyncio.Event = field(default_factory=asyncio.Event)
     paused_until: float = 0.0
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    def clock(self) -> float:
+        """This machine's wall clock."""
+        return now() + (self.step if self.calls >= self.steps_after else 0.0)
 
     async def passing(self) -> None:
         """Die or stand still when it is time; a dead process never comes back from here."""
@@ -215,9 +221,9 @@ class Replica:
             self.port,
             self.journal,
             self._verify,
-            now,
+            life.clock,
             SETTINGS,
-            lookups=UpstreamLookups(self.port, LIMITS, base=BASE, clock=now),
+            lookups=UpstreamLookups(self.port, LIMITS, base=BASE, clock=life.clock),
             capability=lambda: capability,
             jitter=life.random.random,
         )

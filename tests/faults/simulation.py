@@ -124,7 +124,13 @@ class Simulation:
         dies = random.randrange(1, 120) if mortal and random.random() < 0.7 else None
         pauses = random.randrange(1, 120) if mortal and random.random() < 0.3 else None
         breaks = random.randrange(1, 200) if mortal and random.random() < 0.2 else None
-        return Life(random, dies, pauses, breaks)
+        life = Life(random, dies, pauses, breaks)
+        if mortal and random.random() < 0.2:
+            # A clock is set right, or wrong, while the process runs or before it starts.
+            # None is a day fast: what such a one noted would be waited for through that day.
+            life.step = random.choice((-86_400.0, -120.0, -4.0, 4.0, 120.0))
+            life.steps_after = random.choice((0, random.randrange(1, 100)))
+        return life
 
     async def _replica(self, life: Life) -> Replica:
         return await Replica(self.folder, self.network, self.habit.capability, life).start()
@@ -156,7 +162,7 @@ class Simulation:
             replica = self.replicas[place]
             if replica.life.dead.is_set():
                 continue  # connection refused
-            operation, sent = self._write(f"{number}-{turn}")
+            operation, sent = self._write(f"{number}-{turn}", replica.life.clock())
             self.operations.append(operation)
             settling = asyncio.ensure_future(replica.settler.start(operation.intent, sent))
             dying = asyncio.create_task(replica.life.dead.wait())
@@ -167,7 +173,7 @@ class Simulation:
                 with contextlib.suppress(JournalUnavailable):
                     operation.settled = settling.result()
 
-    def _write(self, note: str) -> tuple[Operation, UpstreamRequest]:
+    def _write(self, note: str, started_at: float) -> tuple[Operation, UpstreamRequest]:
         random = self.random
         forbidden = random.random() < 0.5
         status = "forbidden" if forbidden else "final"
@@ -182,14 +188,14 @@ class Simulation:
         elif kind != "create":
             id_ = f"o{random.randrange(3)}" if kind == "update" else f"f{random.randrange(4)}"
         body = observation(status, id_=id_, note=note)
-        intent = self._intent(id_, body, condition)
+        intent = self._intent(id_, body, condition, started_at)
         guard = intent.prior_version or intent.prior_tombstone
         if guard:
             extra.append((b"if-match", f'W/"{guard}"'.encode()))
         method, path = ("POST", "Observation") if id_ is None else ("PUT", f"Observation/{id_}")
         return Operation(intent=intent, forbidden=forbidden), request(method, path, body, *extra)
 
-    def _intent(self, id_: str | None, body: bytes, condition: str | None) -> Intent:
+    def _intent(self, id_: str | None, body: bytes, condition: str | None, started_at: float) -> Intent:
         current = self.network.server.store.current(("Observation", id_)) if id_ else None
         live = current is not None and not current.deleted
         number = len(self.operations)
@@ -206,7 +212,7 @@ class Simulation:
             prior_tombstone=current.version if current is not None and not live else None,
             client_id="lab",
             issuer="https://issuer.example",
-            started_at=now(),
+            started_at=started_at,
         )
 
     async def _stranger(self) -> None:
@@ -239,8 +245,8 @@ class Simulation:
                 await self._replace(place, life)
             else:
                 replica.life.dies_after = replica.life.pauses_after = replica.life.disk_fails_after = None
-                if replica.journal.broken is not None:
-                    await self._replace(place, life)
+                if replica.journal.broken is not None or replica.life.step:
+                    await self._replace(place, life)  # with a clock that was set right
         began = now()
         while now() - began < _DEADLINE + 200:  # 200: who stood still at the end of the trouble wakes up first
             if await self._all_closed() and not self.network.at_work:
