@@ -83,7 +83,7 @@ class Patients:
             return known
         flight = None if fresh else self._flights.get(patient_id)
         if flight is None:
-            flight = asyncio.create_task(self._fetch(patient_id))
+            flight = asyncio.create_task(self._fetch(patient_id, urgent=fresh))
             if not fresh and patient_id not in self._writing:
                 self._flights[patient_id] = flight
                 flight.add_done_callback(lambda done: self._landed(patient_id, done))
@@ -110,14 +110,15 @@ class Patients:
         if self._flights.get(patient_id) is flight:
             del self._flights[patient_id]
 
-    async def _fetch(self, patient_id: str) -> JsonObject | Unreadable:
+    async def _fetch(self, patient_id: str, *, urgent: bool) -> JsonObject | Unreadable:
+        """`urgent`: a write that is stored already waits to be judged by it."""
         known = self._entries.get(patient_id)
         headers = [_ACCEPT, _NO_CACHE]
         if known is not None and known.etag:
             headers.append((b"if-none-match", known.etag.encode("latin-1")))
         started = self._clock()
         flight = asyncio.current_task()
-        request = UpstreamRequest(method="GET", path=f"Patient/{patient_id}", headers=tuple(headers))
+        request = UpstreamRequest(method="GET", path=f"Patient/{patient_id}", headers=tuple(headers), urgent=urgent)
         try:
             answer = await self._upstream.send(request)
         except (NotSent, AnswerLost):

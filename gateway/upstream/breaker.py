@@ -33,13 +33,14 @@ _RESERVED = 10  # one in so many exchanges is kept free for what is urgent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerSettings:
-    """`at_once` exchanges, `waiting` for one, each at most `longest_wait` seconds.
+    """`at_once` exchanges, `waiting` (and `urgent_waiting`) for one, each at most `longest_wait` seconds.
 
     After `failures` in a row the circuit opens; `pause` seconds later one request at a time is let through to try.
     """
 
     at_once: int = 100
     waiting: int = 500
+    urgent_waiting: int = 1_000
     longest_wait: float = 5.0
     failures: int = 10
     pause: float = 2.0
@@ -101,7 +102,7 @@ class Slots:
         if not queue and self._busy < self._most(urgent=urgent):
             self._busy += 1
             return
-        if len(queue) >= self._settings.waiting:
+        if len(queue) >= (self._settings.urgent_waiting if urgent else self._settings.waiting):
             raise Overloaded("too many requests wait")
         waiter = asyncio.get_running_loop().create_future()
         queue.append(waiter)

@@ -137,6 +137,19 @@ async def test_past_the_queue_requests_are_turned_away_at_once() -> None:
     assert bench.server.most_at_once == 2
 
 
+async def test_the_queue_of_undo_traffic_is_its_own_and_bounded_too() -> None:
+    settings = BreakerSettings(at_once=1, waiting=0, urgent_waiting=1)
+    bench = Bench(settings=settings, server=Server(held=True))
+    tasks = [asyncio.ensure_future(bench.breaker.send(each)) for each in (READ, UNDO, UNDO, READ)]
+    await settle()
+    assert [task.done() for task in tasks] == [False, False, True, True]
+    for _ in range(2):
+        bench.server.step.release()
+    assert [answer.status for answer in await asyncio.gather(*tasks[:2])] == [200, 200]
+    for task in tasks[2:]:
+        assert isinstance(task.exception(), Overloaded)
+
+
 async def test_undo_traffic_goes_first() -> None:
     bench = Bench(settings=BreakerSettings(at_once=1, waiting=10), server=Server(held=True))
     tasks = [asyncio.ensure_future(bench.breaker.send(each)) for each in (READ, READ, READ, UNDO, UNDO)]
