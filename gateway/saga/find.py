@@ -82,7 +82,7 @@ class Finder:
         """Versions need not follow each other: look through what was written to this id since."""
         hits = await self.lookups.history(intent.type, id_, intent.started_at)
         if isinstance(hits, Unclear):
-            return hits if hits.trouble is Trouble.OUTAGE else await self._by_current(intent, id_)
+            return hits if hits.trouble is Trouble.OUTAGE else await self._by_current(intent, id_, sent, capability)
         ours = [
             hit
             for hit in hits
@@ -92,8 +92,12 @@ class Finder:
             return Untellable(reason="several versions look like this write")
         return _stored(intent, ours[0], capability) if ours else NotThere()
 
-    async def _by_current(self, intent: Intent, id_: str) -> Found:
-        """Without history only an unmoved resource tells something."""
+    async def _by_current(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
+        """Without history only an unmoved resource tells something, or one that moved by just this write.
+
+        So also where the write was applied between the look for its version and this one: until then the server knew
+        no history of the id at all.
+        """
         look = await self.lookups.current(intent.type, id_)
         if isinstance(look, Unclear):
             return look if look.trouble is Trouble.OUTAGE else Untellable(reason="the resource cannot be read")
@@ -101,6 +105,9 @@ class Finder:
             return NotThere()
         if look.version == intent.prior_version:
             return NotThere()
+        expected = capability.after(intent.prior_version or intent.prior_tombstone)
+        if look.version == expected and _is_ours(intent, sent, look.resource, capability):
+            return _stored(intent, look, capability)
         return Untellable(reason="the resource changed, and the server keeps no history to tell by whom")
 
     async def _by_request_id(self, intent: Intent, capability: Capability) -> Found:

@@ -1,13 +1,21 @@
 """Finding a write again on servers that keep less of its request id than it was told by."""
 
+from collections.abc import Collection
+
 import pytest
 
+from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
-from gateway.saga.intent import State
+from gateway.fhir.resource import BodyLimits
+from gateway.saga.find import Finder, Untellable
+from gateway.saga.intent import Intent, State
+from gateway.saga.lookup_port import Absent, Hits, Look, Seen, Trouble, Unclear
 from gateway.saga.ports import AnswerLost, UpstreamAnswer, UpstreamRequest
+from gateway.saga.proof import Stored
 from gateway.sandbox.quirks import Quirks
 from tests.saga.world import CAPABILITY, World, observation, read
 
+MOVED = "the resource changed, and the server keeps no history to tell by whom"
 LOST: JsonObject = {"drop_answer_after_store": True, "strikes": 1}
 
 
@@ -57,3 +65,50 @@ async def test_a_stranger_with_an_id_of_his_own_is_not_taken_for_ours(world: Wor
     settled = await world.create()
     assert settled.state is State.REJECTED
     assert world.statuses() == ["final"], "what somebody else wrote stays"
+
+
+class AppliedBetweenLooks:
+    """A server on which the write appears after the first look; until then it knows no history of the id at all."""
+
+    def __init__(self, shown: Seen) -> None:
+        self.shown = shown
+
+    async def version(self, type_: str, id_: str, version: str) -> Look:
+        return Absent()
+
+    async def history(self, type_: str, id_: str | None, since: float) -> Hits:
+        return Unclear(trouble=Trouble.UNSUPPORTED)
+
+    async def current(self, type_: str, id_: str) -> Look:
+        return self.shown
+
+    async def by_request_id(self, type_: str, request_id: str, since: float) -> Hits:
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("status", "version", "found"), [("final", "1", True), ("other", "1", False), ("final", "2", False)]
+)
+async def test_a_write_that_is_applied_between_two_looks_is_found(status: str, version: str, found: bool) -> None:
+    """HAPI answers 404 to the history of an id that it does not know yet; one look later the write was there."""
+    sent = observation("final")
+    resource = read(sent) | {"id": "g-1", "status": status}
+    seen = Seen(id="g-1", version=version, resource=resource, body=sent)
+
+    async def nothing(type_: str, ids: Collection[str]) -> frozenset[str]:
+        return frozenset()
+
+    finder = Finder(lookups=AppliedBetweenLooks(seen), stored_ids=nothing, limits=BodyLimits())
+    intent = Intent(
+        decision_id="d",
+        write_id="w" * 16,
+        interaction=InteractionCode.CREATE,
+        type="Observation",
+        id="g-1",
+        body=sent,
+        client_id="c",
+        issuer="i",
+        started_at=0.0,
+    )
+    outcome = await finder.find(intent, CAPABILITY)
+    assert outcome == (Stored(id="g-1", version="1", created=True) if found else Untellable(reason=MOVED))
