@@ -87,9 +87,17 @@ class AppliedBetweenLooks:
 
 
 @pytest.mark.parametrize(
-    ("status", "version", "found"), [("final", "1", True), ("other", "1", False), ("final", "2", False)]
+    ("interaction", "status", "version", "found"),
+    [
+        (InteractionCode.CREATE, "final", "1", True),
+        (InteractionCode.CREATE, "final", "2", False),
+        (InteractionCode.UPDATE, "final", "1", True),
+        (InteractionCode.UPDATE, "other", "1", False),
+    ],
 )
-async def test_a_write_that_is_applied_between_two_looks_is_found(status: str, version: str, found: bool) -> None:
+async def test_a_write_that_is_applied_between_two_looks_is_found(
+    interaction: InteractionCode, status: str, version: str, found: bool
+) -> None:
     """HAPI answers 404 to the history of an id that it does not know yet; one look later the write was there."""
     sent = observation("final")
     resource = read(sent) | {"id": "g-1", "status": status}
@@ -102,7 +110,7 @@ async def test_a_write_that_is_applied_between_two_looks_is_found(status: str, v
     intent = Intent(
         decision_id="d",
         write_id="w" * 16,
-        interaction=InteractionCode.CREATE,
+        interaction=interaction,
         type="Observation",
         id="g-1",
         body=sent,
