@@ -1,5 +1,6 @@
 """Finding a write again on servers that keep less of its request id than it was told by."""
 
+import json
 from collections.abc import Collection
 
 import pytest
@@ -99,8 +100,8 @@ async def test_a_write_that_is_applied_between_two_looks_is_found(
     interaction: InteractionCode, status: str, version: str, found: bool
 ) -> None:
     """HAPI answers 404 to the history of an id that it does not know yet; one look later the write was there."""
-    sent = observation("final")
-    resource = read(sent) | {"id": "g-1", "status": status}
+    sent = json.dumps(read(observation("final")) | {"id": "g-1"}).encode()
+    resource = read(sent) | {"status": status}
     seen = Seen(id="g-1", version=version, resource=resource, body=sent)
 
     async def nothing(type_: str, ids: Collection[str]) -> frozenset[str]:
