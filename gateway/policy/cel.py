@@ -7,7 +7,7 @@ expressions are RE2; comprehensions have a budget of iterations.
 
 import re
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -15,6 +15,7 @@ from cel_expr_python import cel  # type: ignore[import-untyped]
 from cel_expr_python.ext import ext_optional  # type: ignore[import-untyped]
 
 from gateway.policy import cel_check, cel_lenient, cel_types, cel_values, cel_wire
+from gateway.policy.cel_expression import CelSource, join
 from gateway.policy.cel_problems import Draft, Known, explain, merge
 from gateway.policy.cel_reasons import BUDGET, reason
 from gateway.policy.cel_source import LET, spell
@@ -97,30 +98,8 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CelExpression:
-    """A compiled CEL source: one program per resource type (shared where the types read alike)."""
-
-    source: str
-    reading: cel_check.Reading
-    roots: Mapping[str, Node]
-    programs: Mapping[str, cel.Expression]
-    keeps_value: bool = False
-    warnings: tuple[ExpressionProblem, ...] = field(default=())
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The subset of NAMES that is read."""
-        return self.reading.names
-
-    @property
-    def lets(self) -> frozenset[str]:
-        """Which `let.x` is read."""
-        return self.reading.lets
-
-    @property
-    def elements(self) -> frozenset[tuple[str, str]]:
-        """What is read of each name."""
-        return self.reading.elements
+class CelExpression(CelSource[cel.Expression]):
+    """A source on this engine."""
 
     def evaluate(self, bound: object) -> Evaluated:
         """Never raises for what a payload holds. Raises TypeError when `bound` is not this engine's."""
@@ -208,24 +187,7 @@ class CelEngine:
 
     def conjunction(self, parts: tuple[Compiled, ...]) -> CelExpression | None:
         """One program that is true exactly when every part is; None for no parts, foreign parts or no shared type."""
-        mine = [part for part in parts if isinstance(part, CelExpression)]
-        if not mine or len(mine) != len(parts):
-            return None
-        shared = frozenset.intersection(*(frozenset(part.roots) for part in mine))
-        if not shared:
-            return None
-        joined: dict[tuple[int, ...], Node] = {}
-        roots = {}
-        for name in sorted(shared):
-            trees = tuple(part.roots[name] for part in mine)
-            key = tuple(map(id, trees))
-            roots[name] = joined.get(key) or joined.setdefault(key, cel_lenient.conjunction(trees))
-        return CelExpression(
-            source=" && ".join(f"({part.source})" for part in mine),
-            reading=cel_check.Reading.union([part.reading for part in mine]),
-            roots=roots,
-            programs=_programs(roots),
-        )
+        return join(parts, CelExpression, _programs)
 
     def bind(self, values: Mapping[str, object], reads: Reads = WHOLE) -> Bound:
         """Names -> JSON values. The type of `resource` (else `prior`, else `stored`) picks the programs.

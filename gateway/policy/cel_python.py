@@ -7,13 +7,14 @@ cel-python is not used: it changes the recursion limit of the process.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
 from celpy import celtypes, evaluation
 
 from gateway.policy import cel_check, cel_lenient, cel_types, cel_values
+from gateway.policy.cel_expression import CelSource, join
 from gateway.policy.cel_infer import infer
 from gateway.policy.cel_problems import TOO_DEEP, Draft, Known, merge
 from gateway.policy.cel_python_build import STEPS, build
@@ -47,30 +48,8 @@ class PythonBound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PythonExpression:
-    """A compiled CEL source: one program per resource type."""
-
-    source: str
-    reading: cel_check.Reading
-    roots: Mapping[str, Node]
-    programs: Mapping[str, Any]
-    keeps_value: bool = False
-    warnings: tuple[ExpressionProblem, ...] = field(default=())
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The subset of NAMES that is read."""
-        return self.reading.names
-
-    @property
-    def lets(self) -> frozenset[str]:
-        """Which `let.x` is read."""
-        return self.reading.lets
-
-    @property
-    def elements(self) -> frozenset[tuple[str, str]]:
-        """What is read of each name."""
-        return self.reading.elements
+class PythonExpression(CelSource[Any]):
+    """A source on this engine."""
 
     def evaluate(self, bound: object) -> Evaluated:
         """Never raises for what a payload holds. Raises TypeError when `bound` is not this engine's."""
@@ -137,30 +116,22 @@ class CelPythonEngine:
             source=source,
             reading=cel_check.read(Tree(parsed.root)),
             roots=roots,
-            programs={name: build(root, _cel) for name, root in roots.items()},
+            programs=_programs(roots),
             keeps_value=not scope.wants_boolean,
             warnings=problems,
         )
 
     def conjunction(self, parts: tuple[Compiled, ...]) -> PythonExpression | None:
         """One program that is true exactly when every part is; None for no parts, foreign parts or no shared type."""
-        mine = [part for part in parts if isinstance(part, PythonExpression)]
-        if not mine or len(mine) != len(parts):
-            return None
-        shared = frozenset.intersection(*(frozenset(part.roots) for part in mine))
-        if not shared:
-            return None
-        roots = {name: cel_lenient.conjunction(tuple(part.roots[name] for part in mine)) for name in sorted(shared)}
-        return PythonExpression(
-            source=" && ".join(f"({part.source})" for part in mine),
-            reading=cel_check.Reading.union([part.reading for part in mine]),
-            roots=roots,
-            programs={name: build(root, _cel) for name, root in roots.items()},
-        )
+        return join(parts, PythonExpression, _programs)
 
     def bind(self, values: Mapping[str, object], reads: Reads = WHOLE) -> PythonBound:
         """Names -> JSON values. The type of `resource` (else `prior`, else `stored`) picks the programs."""
         return PythonBound(cel_values.resource_type(values), cel_values.excerpt(values, reads))
+
+
+def _programs(roots: Mapping[str, Node]) -> dict[str, Any]:
+    return {name: build(root, _cel) for name, root in roots.items()}
 
 
 def _cel(value: object) -> Any:
