@@ -5,8 +5,8 @@ import contextlib
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
+from typing import Any, Final, Protocol
 
 import structlog
 import uvicorn
@@ -28,6 +28,17 @@ Asgi = Callable[
 GRACE_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
+# HTTP and nothing else; the gateway logs by itself.
+PLAIN: Final[Mapping[str, Any]] = {
+    "interface": "asgi3",
+    "ws": "none",
+    "lifespan": "off",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    # Forwarded headers are never believed: nothing is decided on a peer's address.
+    "proxy_headers": False,
+}
 
 _log = structlog.get_logger("serve")
 
@@ -94,18 +105,11 @@ def clients_server(app: Application, tls: Tls | None, *, grace: float) -> QuietS
         uvicorn.Config(
             app.asgi,
             http=strict_protocol(app.refuse),
-            interface="asgi3",
             loop="uvloop",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Forwarded headers are never believed: nothing is decided on a peer's address.
-            proxy_headers=False,
             backlog=_BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(grace),
+            **PLAIN,
             **files,
         )
     )
@@ -117,14 +121,8 @@ def admin_server(app: Asgi) -> QuietServer:
         uvicorn.Config(
             app,
             http="httptools",
-            interface="asgi3",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
             timeout_graceful_shutdown=1,
+            **PLAIN,
         )
     )
 

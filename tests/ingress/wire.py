@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import uvicorn
 
+from gateway.cli.serve_process import PLAIN
 from gateway.errors import GatewayError
 from gateway.ingress import framing
 from gateway.ingress.body import BodyReader, Receive
@@ -127,14 +128,8 @@ def serving(*, head_seconds: float = 0.5, app: Recorder | None = None) -> Iterat
     config = uvicorn.Config(
         recorder,
         http=strict_protocol(refusals, WireLimits(head_seconds=head_seconds)),
-        interface="asgi3",
         loop="uvloop",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
+        **PLAIN,
     )
     server = uvicorn.Server(config)
     bound = socket.socket()
