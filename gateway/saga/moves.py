@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from gateway.errors import GatewayError, Unavailable, UpstreamTimedOut
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
-from gateway.saga.compensation import Blocked, Deferred, Proven, UndoAction, plan
+from gateway.saga.compensation import Blocked, Deferred, Proven, Refusal, UndoAction, plan
 from gateway.saga.find import Finder, NotThere, Untellable
 from gateway.saga.intent import OPEN, Intent, State
 from gateway.saga.journal_port import Journal
@@ -250,14 +250,15 @@ class Steps:
         passage.undo = action
         self.crash_point(CrashPoint.AFTER_UNDO)
         result = "ok" if isinstance(outcome, Proven) else "error"
-        if isinstance(outcome, Blocked) or (isinstance(outcome, Deferred) and outcome.refused):
+        if isinstance(outcome, Blocked) or (isinstance(outcome, Deferred) and outcome.refused is not None):
             result = "conflict"
         self.observer.undo(action or UndoAction.NOTHING, result, max(0.0, self.clock() - intent.started_at))
         if isinstance(outcome, Proven):
             return await self._move(passage, Event.UNDO_PROVEN, await self._purged(undoer, action, intent, capability))
         if isinstance(outcome, Deferred):
-            refusals = intent.refusals + outcome.refused
-            if refusals < self.settings.most_refusals:
+            refusals = intent.refusals + (outcome.refused is not None)
+            final = outcome.refused is Refusal.FINAL
+            if refusals < (self.settings.most_final_refusals if final else self.settings.most_refusals):
                 later = replace(self._later(intent), refusals=refusals)
                 return await self._move(passage, Event.UNDO_DEFERRED, later)
         return await self._move(passage, Event.UNDO_BLOCKED, replace(intent, reason=outcome.reason))

@@ -276,7 +276,22 @@ async def test_an_unguarded_server_that_let_a_lost_update_through_gets_it_back(w
 
 
 async def test_a_server_that_forbids_the_delete_ends_stuck(world: World) -> None:
+    """A second look, to be sure, and no more: the client that waits hears of it."""
     world.server.store.quirks = Quirks(delete_forbidden=True)
+    world.settings = replace(world.settings, most_refusals=100)
+    await world.end()
+    await world.begin()
+    settled = await world.create("forbidden")
+    assert settled.state is State.STUCK
+    assert "405" in (settled.reason or "")
+    assert [result for _, result in world.watcher.undos] == ["conflict"] * 2
+
+
+async def test_a_resource_that_stays_referenced_keeps_its_tries(world: World) -> None:
+    async def referenced(sent: UpstreamRequest) -> UpstreamAnswer | None:
+        return UpstreamAnswer(status=409, headers=(), body=b"") if sent.method == "DELETE" else None
+
+    world.upstream.before.append(referenced)
     settled = await world.create("forbidden")
     assert settled.state is State.STUCK
     assert [result for _, result in world.watcher.undos] == ["conflict"] * 3
