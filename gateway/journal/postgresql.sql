@@ -34,6 +34,20 @@ UPDATE intent SET
     if_none_exist = NULL
 WHERE decision_id = %(decision_id)s AND owner = %(owner)s AND epoch = %(epoch)s AND state = %(expected)s;
 
+-- Nobody moves it until the transaction ends.
+-- name: get_locked
+SELECT * FROM intent WHERE decision_id = %(decision_id)s FOR UPDATE;
+
+-- What its sender learned too late: the entry is its own again, payloads and all.
+-- name: reclaim
+UPDATE intent SET
+    owner = %(owner)s, epoch = %(epoch)s, state = %(state)s, if_none_exist = %(if_none_exist)s, body = %(body)s,
+    prior_version = %(prior_version)s, prior_body = %(prior_body)s, facts = %(facts)s, send_deadline =
+    %(send_deadline)s, stored_id = %(stored_id)s, stored_version = %(stored_version)s, upstream_status =
+    %(upstream_status)s, created = %(created)s, attempts = %(attempts)s, refusals = %(refusals)s,
+    next_attempt_at = %(next_attempt_at)s, failed = %(failed)s, reason = %(reason)s, updated_at = %(updated_at)s
+WHERE decision_id = %(decision_id)s AND owner = %(was_owner)s AND epoch = %(was_epoch)s AND state = %(expected)s;
+
 -- Nothing else changes: the sealed payloads stay for the day on which the key is found.
 -- name: give_up
 UPDATE intent SET state = 'stuck', reason = %(reason)s, updated_at = %(now)s

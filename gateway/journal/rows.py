@@ -36,6 +36,11 @@ def values_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
     return row
 
 
+def forgotten(row: Values) -> dict[str, Value | list[str]]:
+    """Every column of an entry that is closed: without its payloads."""
+    return {**row, "body": b"", "prior_body": None, "facts": b"", "if_none_exist": None}
+
+
 def changes_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
     """The columns that a move may change, and the entry they belong to."""
     return {

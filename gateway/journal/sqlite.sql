@@ -32,6 +32,19 @@ UPDATE intent SET
     updated_at = :updated_at, body = x'', prior_body = NULL, facts = x'', if_none_exist = NULL
 WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state = :expected;
 
+-- name: get_locked
+SELECT * FROM intent WHERE decision_id = :decision_id;
+
+-- What its sender learned too late: the entry is its own again, payloads and all.
+-- name: reclaim
+UPDATE intent SET
+    owner = :owner, epoch = :epoch, state = :state, if_none_exist = :if_none_exist, body = :body, prior_version
+    = :prior_version, prior_body = :prior_body, facts = :facts, send_deadline = :send_deadline, stored_id =
+    :stored_id, stored_version = :stored_version, upstream_status = :upstream_status, created = :created,
+    attempts = :attempts, refusals = :refusals, next_attempt_at = :next_attempt_at, failed = :failed, reason =
+    :reason, updated_at = :updated_at
+WHERE decision_id = :decision_id AND owner = :was_owner AND epoch = :was_epoch AND state = :expected;
+
 -- Nothing else changes: the sealed payloads stay for the day on which the key is found.
 -- name: give_up
 UPDATE intent SET state = 'stuck', reason = :reason, updated_at = :now
