@@ -11,10 +11,12 @@ from gateway.saga.capability import GuardedDelete
 from gateway.saga.content import same_content
 from gateway.saga.intent import CLOSED, Intent, State, undo_id
 from gateway.sandbox.store import Event, Version
+from tests.faults.replicas import TIMEOUT
 from tests.faults.simulation import Operation, Simulation, status_of
 
 _CHANGES = ("created", "updated", "revived", "deleted")
 CONFLICT = 409
+_SAYING = TIMEOUT + 1.0  # seconds in which a sender has its answer, or knows that it has none, and has it recorded
 
 
 @dataclass(slots=True)
@@ -46,6 +48,7 @@ class Checker:
             *self._undos(),
             *self._current(),
             *self._guarded(),
+            *self._held(),
         ]
 
     def _maker(self, target: str, version: str) -> str:
@@ -60,6 +63,18 @@ class Checker:
         for id_ in self.run.network.unannounced:
             yield f"3: {id_} left before its intent was durable"
 
+    def _held(self) -> Iterator[str]:
+        """Only who holds an entry acts for it, and moves it (PROMISES 7 and 8)."""
+        for request in self.run.network.unheld:
+            yield f"8: {request} left from a process that did not hold the entry"
+        for trespass in self.run.database.trespasses if self.run.database else ():
+            yield f"8: {trespass}"
+
+    def _unsaid(self, operation: Operation) -> bool:
+        """The one gap that the README names: it stood still before its first byte, and died before it could say so."""
+        sender, left_at = self.run.network.late.get(operation.intent.write_id, (None, 0.0))
+        return sender is not None and sender.died_at <= left_at + _SAYING
+
     def _once(self) -> Iterator[str]:
         arrived = [each.request_id for each in self.run.network.server.store.events if each.request_id in self.by_write]
         for id_ in set(arrived):
@@ -69,6 +84,8 @@ class Checker:
     def _ended(self, operation: Operation) -> Iterator[str]:
         """The journal's word, and the client's, against the server's."""
         entry = self.run.ended.get(operation.intent.write_id)
+        if self._unsaid(operation):
+            return
         if entry is not None:
             yield from self._recorded(operation, entry)
             yield from self._told(operation, entry)
@@ -142,7 +159,7 @@ class Checker:
     def _current(self) -> Iterator[str]:
         for version in self.run.network.server.store.live("Observation"):
             operation = self.by_write.get(self._maker(version.path, version.version))
-            if operation is None or status_of(version.resource) != "forbidden":
+            if operation is None or status_of(version.resource) != "forbidden" or self._unsaid(operation):
                 continue
             entry = self.run.ended.get(operation.intent.write_id)
             if entry is None or entry.state is not State.STUCK:

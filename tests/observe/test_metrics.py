@@ -66,9 +66,10 @@ def test_every_published_name_is_there() -> None:
             "patient_fetches_total", "patient_fetch_duration_seconds_bucket", "upstream_requests_total",
             "upstream_request_duration_seconds_bucket", "undo_attempts_total", "undo_duration_seconds_bucket",
             "writes_reopened_total", "journal_entries", "journal_oldest_open_age_seconds",
-            "journal_commit_duration_seconds_bucket", "journal_errors_total", "policy_reloads_total", "policy_last_reload_successful",
-            "policy_last_reload_success_timestamp_seconds", "policy_set_info", "policy_checks",
-            "decision_log_records_total", "decision_log_queue_records", "build_info", "unsafe_setting_info",
+            "journal_commit_duration_seconds_bucket", "journal_errors_total", "policy_reloads_total",
+            "policy_last_reload_successful", "policy_last_reload_success_timestamp_seconds", "policy_set_info",
+            "policy_checks", "decision_log_records_total", "decision_log_queue_records", "build_info",
+            "unsafe_setting_info",
         )
     } <= names  # fmt: skip
     assert not any(name.endswith("_created") for name in names)
