@@ -3,13 +3,13 @@
 -- name: begin
 INSERT INTO intent (
     decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
-    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, send_deadline,
+    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, server_time, send_deadline,
     stored_id, stored_version, upstream_status, created, attempts, refusals, next_attempt_at, failed, reason,
     updated_at
 ) VALUES (
     %(decision_id)s, %(write_id)s, %(owner)s, %(epoch)s, %(state)s, %(interaction)s, %(type)s, %(id)s,
     %(if_none_exist)s, %(body)s, %(prior_version)s, %(prior_body)s, %(prior_tombstone)s, %(policy_revision)s,
-    %(applied)s, %(facts)s, %(client_id)s, %(issuer)s, %(started_at)s, %(send_deadline)s, %(stored_id)s,
+    %(applied)s, %(facts)s, %(client_id)s, %(issuer)s, %(started_at)s, %(server_time)s, %(send_deadline)s, %(stored_id)s,
     %(stored_version)s, %(upstream_status)s, %(created)s, %(attempts)s, %(refusals)s, %(next_attempt_at)s,
     %(failed)s, %(reason)s, %(updated_at)s
 ) ON CONFLICT DO NOTHING;

@@ -102,6 +102,7 @@ def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
         client_id=str(found["client_id"]),
         issuer=str(found["issuer"]),
         started_at=_number(found["started_at"]) or 0.0,
+        server_time=_number(found.get("server_time")),
         send_deadline=_number(found["send_deadline"]),
         stored_id=_text(found["stored_id"]),
         stored_version=_text(found["stored_version"]),

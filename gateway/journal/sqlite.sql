@@ -3,13 +3,13 @@
 -- name: begin
 INSERT INTO intent (
     decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
-    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, send_deadline,
+    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, server_time, send_deadline,
     stored_id, stored_version, upstream_status, created, attempts, refusals, next_attempt_at, failed, reason,
     updated_at
 ) VALUES (
     :decision_id, :write_id, :owner, :epoch, :state, :interaction, :type, :id, :if_none_exist, :body,
     :prior_version, :prior_body, :prior_tombstone, :policy_revision, :applied, :facts, :client_id, :issuer,
-    :started_at, :send_deadline, :stored_id, :stored_version, :upstream_status, :created, :attempts, :refusals,
+    :started_at, :server_time, :send_deadline, :stored_id, :stored_version, :upstream_status, :created, :attempts, :refusals,
     :next_attempt_at, :failed, :reason, :updated_at
 ) ON CONFLICT DO NOTHING;
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
+from gateway import steady_clock
 from gateway.errors import (
     Issue,
     IssueCode,
@@ -29,7 +30,7 @@ from gateway.fhir.resource import BodyLimits, parse
 from gateway.identity.principal import Principal
 from gateway.pipeline import scope
 from gateway.pipeline.gather import Gathered, Gatherer, Prior
-from gateway.pipeline.intents import facts_json, intent_of
+from gateway.pipeline.intents import Began, facts_json, intent_of
 from gateway.pipeline.patients import Patients
 from gateway.pipeline.refusal import after_refusals, refusals, warnings
 from gateway.pipeline.request import Answer, Forwarded, Refusal, Request, Trace
@@ -65,6 +66,7 @@ class Writer:
     guarded_update: Callable[[], bool]
     new_write_id: Callable[[], str]
     assigns_ids: Callable[[], bool] = lambda: False
+    server_time: Callable[[], float | None] = lambda: None
 
     async def write(self, request: Request, write: Write, principal: Principal, trace: Trace) -> Answer:
         """Judge one create or update and, if allowed, see it through to its end."""
@@ -115,6 +117,8 @@ class Writer:
             prior=gathered.prior,
             concerned=gathered.concerned,
             policies=policies,
+            # Before the first byte, whenever the intent is made: what is stored is looked for by it.
+            began=Began(steady_clock.now(), self.server_time()),
         )
         return await self._forward(request, allowed, trace)
 
@@ -199,6 +203,7 @@ def _intent(allowed: "_Allowed", trace: Trace) -> Intent:
         applied=allowed.decision.applied,
         facts=facts_json(allowed.facts),
         principal=allowed.principal,
+        began=allowed.began,
         assigned_id=allowed.assigned,
     )
 
@@ -233,6 +238,7 @@ class _Allowed:
     prior: Prior
     concerned: scope.Concerned
     policies: PolicySet
+    began: Began
     sent: bytes = b""
     assigned: str | None = None
 

@@ -12,11 +12,12 @@ from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.saga.capability import Capability, FindLost
-from gateway.saga.content import request_id_of, same_content
+from gateway.saga.content import request_id_of, same_content, updated_at
 from gateway.saga.intent import Intent
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
 from gateway.saga.proof import Stored, creation
 
+_DATE_MARGIN = 2.0  # seconds; times of the server have whole ones in places
 StoredIds = Callable[[str, Collection[str]], Awaitable[frozenset[str]]]
 
 
@@ -52,7 +53,7 @@ class Finder:
             sent = parse(intent.body, self.limits)
         except GatewayError:
             return Untellable(reason="the journalled payload cannot be read")
-        if intent.interaction is not InteractionCode.CREATE or intent.id is not None:
+        if intent.interaction is not InteractionCode.CREATE or _drawn(intent):
             return await self._updated(intent, sent, capability)
         if capability.find_lost is FindLost.REQUEST_ID:
             found = await self._by_request_id(intent, capability)
@@ -80,7 +81,7 @@ class Finder:
 
     async def _in_instance_history(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
         """Versions need not follow each other: look through what was written to this id since."""
-        hits = await self.lookups.history(intent.type, id_, intent.started_at)
+        hits = await self.lookups.history(intent.type, id_, intent.started_at, by_server=intent.server_time)
         if isinstance(hits, Unclear):
             return hits if hits.trouble is Trouble.OUTAGE else await self._by_current(intent, id_, sent, capability)
         ours = [
@@ -88,9 +89,7 @@ class Finder:
             for hit in hits
             if hit.version != intent.prior_version and _is_ours(intent, sent, hit.resource, capability)
         ]
-        if len(ours) > 1:
-            return Untellable(reason="several versions look like this write")
-        return _stored(intent, ours[0], capability) if ours else NotThere()
+        return _only(intent, ours, capability, "several versions look like this write")
 
     async def _by_current(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
         """Without history only an unmoved resource tells something, or one that moved by just this write.
@@ -111,7 +110,9 @@ class Finder:
         return Untellable(reason="the resource changed, and the server keeps no history to tell by whom")
 
     async def _by_request_id(self, intent: Intent, capability: Capability) -> Found:
-        hits = await self.lookups.by_request_id(intent.type, intent.write_id, intent.started_at)
+        hits = await self.lookups.by_request_id(
+            intent.type, intent.write_id, intent.started_at, by_server=intent.server_time
+        )
         if isinstance(hits, Unclear):
             unusable = hits.trouble is not Trouble.OUTAGE
             return Untellable(reason="the server does not search by request id", unsupported=True) if unusable else hits
@@ -144,7 +145,7 @@ class Finder:
         A stranger's write may have equal content, so that is believed only where nothing better is recorded, and
         only of one candidate that no other write explains.
         """
-        hits = await self.lookups.history(intent.type, None, intent.started_at)
+        hits = await self.lookups.history(intent.type, None, intent.started_at, by_server=intent.server_time)
         if isinstance(hits, Unclear):
             unusable = hits.trouble is not Trouble.OUTAGE
             return Untellable(reason="the server keeps no history of the type", unsupported=True) if unusable else hits
@@ -156,9 +157,32 @@ class Finder:
         same = tagged or [hit for hit in told if same_content(hit.resource, sent, ignore_id=True)]
         explained = await self.stored_ids(intent.type, [hit.id for hit in same])
         ours = [hit for hit in same if hit.id not in explained]
-        if len(ours) > 1:
-            return Untellable(reason="several new resources say the same as this write")
-        return _stored(intent, ours[0], capability) if ours else NotThere()
+        return _only(intent, ours, capability, "several new resources say the same as this write")
+
+
+def _only(intent: Intent, alike: list[Seen], capability: Capability, several: str) -> Found:
+    """The one that is this write, among versions that look like it: by its request id, or made since it began.
+
+    What was made just before, or at a time that cannot be compared, may be somebody else's and is left to a person.
+    """
+    ours = [hit for hit in alike if _made_since(intent, hit.resource)] or alike
+    if len(ours) > 1:
+        return Untellable(reason=several)
+    if ours and not _made_since(intent, ours[0].resource):
+        return Untellable(reason="what looks like this write may have been made before it")
+    return _stored(intent, ours[0], capability) if ours else NotThere()
+
+
+def _made_since(intent: Intent, seen: JsonObject) -> bool:
+    if request_id_of(seen) == intent.write_id or _drawn(intent):
+        return True
+    updated = updated_at(seen)
+    return updated is not None and intent.server_time is not None and updated >= intent.server_time - _DATE_MARGIN
+
+
+def _drawn(intent: Intent) -> bool:
+    """Whether the gateway drew the id that it goes to: nobody else knows it."""
+    return intent.interaction is InteractionCode.CREATE and intent.id is not None
 
 
 def _recorded_whole(intent: Intent, seen: JsonObject) -> bool:
@@ -169,8 +193,8 @@ def _recorded_whole(intent: Intent, seen: JsonObject) -> bool:
 
 def _is_ours(intent: Intent, sent: JsonObject, seen: JsonObject, capability: Capability) -> bool:
     """By the id that was drawn for it, by the request id where the server records it, else by what it says."""
-    if intent.interaction is InteractionCode.CREATE and intent.id is not None:
-        return True  # nobody else knows this id
+    if _drawn(intent):
+        return True
     recorded = request_id_of(seen)
     if recorded == intent.write_id:
         return True

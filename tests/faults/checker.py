@@ -143,7 +143,9 @@ class Checker:
         versions = self.versions[target]
         place = next(index for index, each in enumerate(versions) if each.version == event.version)
         before = self._maker(target, versions[place - 1].version) if place else ""
-        if before != operation.intent.write_id and not self._may_slip():
+        if before != operation.intent.write_id:
+            if self._may_slip(event):
+                return
             yield f"7: {event.request_id} {event.effect} {target} over a version of {before or 'the beginning'}"
         if operation.accepted:
             yield f"4: {operation.intent.write_id} was accepted and undone"
@@ -152,9 +154,12 @@ class Checker:
             if restored is not None and prior is not None and not same_content(restored, prior):
                 yield f"5: {event.request_id} restored other content than the version before"
 
-    def _may_slip(self) -> bool:
-        """Read, compare, delete: another writer can come in between; the README says so."""
-        return self.run.habit.capability.guarded_delete is GuardedDelete.READ_COMPARE
+    def _may_slip(self, event: Event) -> bool:
+        """Look, compare, undo, where the server guards nothing: another writer can slip in; the README says so."""
+        capability = self.run.habit.capability
+        if event.effect == "updated":
+            return not capability.guarded_update and self.run.habit.quirks.if_match_ignored_on_update
+        return capability.guarded_delete is GuardedDelete.READ_COMPARE
 
     def _current(self) -> Iterator[str]:
         for version in self.run.network.server.store.live("Observation"):

@@ -233,6 +233,7 @@ class Simulation:
             client_id="lab",
             issuer="https://issuer.example",
             started_at=started_at,
+            server_time=float(int(now())),  # as `Date` says it
         )
 
     async def _stranger(self) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import steady_clock
 from gateway.sandbox.quirks import Quirks
 from tests.pipeline.rig import AFTER, LAB, MEMBER, Rig, issues, observation, rigged
 
@@ -403,6 +404,21 @@ async def test_a_plain_write_whose_answer_was_lost_is_found_too_and_never_sent_a
         assert [each.method for each in rig.writes()] == ["POST"]
         told = await rig.send("GET", f"$write-outcome?decision={answer.headers['x-decision-id']}")
         assert {"name": "outcome", "valueCode": "committed"} in told.json()["parameter"]
+
+
+@pytest.mark.parametrize("policy", [LAB, LAB + AFTER])
+async def test_a_write_is_looked_for_from_before_it_left_whenever_it_is_journalled(tmp_path: Path, policy: str) -> None:
+    """A plain one is recorded when its answer is lost, perhaps half a minute later: the search begins before it."""
+    arrived: list[float] = []
+    async with rigged(tmp_path, {"lab": policy}, quirks=Quirks(drop_answer_after_store=True, strikes=1)) as rig:
+        rig.wire.before_the_next_write = lambda: arrived.append(steady_clock.now())
+        answer = await rig.create(observation())
+        assert answer.status_code == 201
+        entry = await rig.app._ports.journal.get(answer.headers["x-decision-id"])
+    assert entry is not None
+    assert entry.started_at < arrived[0]
+    assert entry.server_time is not None
+    assert arrived[0] - 10 < entry.server_time < arrived[0]
 
 
 async def test_a_record_that_another_writer_made_meanwhile_is_put_back(tmp_path: Path) -> None:

@@ -223,6 +223,7 @@ class World:
             client_id="lab",
             issuer="https://issuer.example",
             started_at=time.time(),
+            server_time=time.time(),
         )
 
     async def create(self, status: str = "final", *, if_none_exist: str | None = None, note: str = "") -> Settled:
