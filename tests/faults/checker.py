@@ -157,7 +157,7 @@ class Checker:
     def _may_slip(self, event: Event) -> bool:
         """Look, compare, undo, where the server guards nothing: another writer can slip in; the README says so."""
         capability = self.run.habit.capability
-        if event.effect == "updated":
+        if event.effect in ("updated", "revived"):  # a restore
             return not capability.guarded_update and self.run.habit.quirks.if_match_ignored_on_update
         return capability.guarded_delete is GuardedDelete.READ_COMPARE
 

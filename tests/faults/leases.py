@@ -121,8 +121,9 @@ class Database:
             return None if self._lives(*self._session) else f"{values['owner']} renewed a lease that had run out"
         if name in _MOVES:
             found = self._one("SELECT owner, epoch FROM intent WHERE decision_id = ?", values["decision_id"])
-            if found is not None and found != self._session:
-                return f"{self._session} moved {values['decision_id']}, which {found} holds"
+            mover = values["owner"], values["epoch"]
+            if found is not None and found != mover:
+                return f"{mover} moved {values['decision_id']}, which {found} holds"
         return None
 
     def _lives(self, owner: object, epoch: object) -> bool:

@@ -139,7 +139,7 @@ class Simulation:
             # None is a day fast: what such a one noted would be waited for through that day.
             life.step = random.choice((-86_400.0, -120.0, -4.0, 4.0, 120.0))
             life.steps_after = random.choice((0, random.randrange(1, 100)))
-        return with_pauses(random, life) if mortal and self.database is not None else life
+        return life if self.database is None else with_pauses(random, life)
 
     async def _replica(self, life: Life) -> Replica:
         self.births += 1

@@ -154,8 +154,13 @@ class JournalContract(Generic[J]):
         with pytest.raises(NotOwner):
             await journal.advance(replace(stored, epoch=held.epoch + 1), expected=State.INTENDED)
         other = await place.open("two")
-        with pytest.raises(NotOwner):
-            await other.advance(stored, expected=State.INTENDED)
+        for state in (State.STORED, State.COMMITTED):
+            with pytest.raises(NotOwner):
+                await other.advance(replace(stored, state=state), expected=State.INTENDED)
+            with pytest.raises(NotOwner):
+                await journal.advance(replace(stored, state=state, epoch=held.epoch + 1), expected=State.INTENDED)
+            with pytest.raises(NotOwner):
+                await journal.advance(replace(stored, state=state), expected=State.COMPENSATING)
         await other.close()
         assert await journal.get("d1") == held
         journal.still_owner(held)
