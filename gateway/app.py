@@ -309,6 +309,7 @@ def _line(config: Config, ports: Ports) -> Line:
         guarded_update=lambda: ports.probe.capability().guarded_update,
         assigns_ids=lambda: ports.probe.capability().find_lost is FindLost.ASSIGNED_ID,
         server_time=ports.server_clock.now,
+        journals_all=config.journal_writes == "all",
         new_write_id=new_write_id,
     )
     reads = Reads(upstream=ports.upstream, bases=bases, limits=limits, forwarded=config.reads == "forward")

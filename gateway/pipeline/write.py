@@ -52,7 +52,10 @@ _ACCEPT = (b"accept", b"application/fhir+json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """The write line with its ports. `decision_seconds` bounds the judging of one phase."""
+    """The write line with its ports. `decision_seconds` bounds the judging of one phase.
+
+    `journals_all`: every write is recorded before it leaves, not only one that may have to be undone.
+    """
 
     upstream: Upstream
     gatherer: Gatherer
@@ -67,6 +70,7 @@ class Writer:
     new_write_id: Callable[[], str]
     assigns_ids: Callable[[], bool] = lambda: False
     server_time: Callable[[], float | None] = lambda: None
+    journals_all: bool = False
 
     async def write(self, request: Request, write: Write, principal: Principal, trace: Trace) -> Answer:
         """Judge one create or update and, if allowed, see it through to its end."""
@@ -164,7 +168,7 @@ class Writer:
         self, upstream_request: UpstreamRequest, allowed: "_Allowed", trace: Trace
     ) -> UpstreamAnswer | Refusal:
         """Send it: journalled and settled if something may have to be undone, plainly otherwise."""
-        if allowed.decision.after is AfterNeed.UNDO or self._can_be_overtaken(allowed):
+        if self.journals_all or allowed.decision.after is AfterNeed.UNDO or self._can_be_overtaken(allowed):
             settled = await self.settler.start(_intent(allowed, trace), upstream_request)
             return _settled(settled, allowed.write.type, trace)
         try:
