@@ -222,6 +222,9 @@ class Steps:
         if isinstance(overtaken, Seen):
             over = replace(intent, prior_version=overtaken.version, prior_body=overtaken.body)
             return await self._fails(passage, over, "it replaced a version that was not the one judged")
+        if isinstance(overtaken, Absent):
+            over = replace(intent, created=True)
+            return await self._fails(passage, over, "it brought back what another writer had removed")
         verified = None if isinstance(overtaken, Unclear) else await self._verified(intent, seen.resource)
         if verified is None:
             return await self._move(passage, Event.UNREADABLE, self._later(intent))
@@ -265,10 +268,11 @@ class Steps:
             return current if current.version == version else Absent()
         return current
 
-    async def _overtaken(self, intent: Intent) -> Seen | Unclear | None:
-        """The version that this write replaced, if that is not the one that was judged (no guard held it back)."""
+    async def _overtaken(self, intent: Intent) -> Seen | Absent | Unclear | None:
+        """The version (or deletion) that this write replaced, if not the one that was judged: no guard held it back."""
         capability, version = self.capability(), intent.stored_version or ""
-        if intent.created is not False or version == intent.prior_version:
+        replaced = intent.created is False or (intent.created is None and intent.prior_version is not None)
+        if not replaced or version == intent.prior_version:
             return None
         if intent.prior_version is not None and capability.guarded_update:
             return None
@@ -278,7 +282,7 @@ class Steps:
         look = await self.lookups.version(intent.type, intent.stored_id or "", before)
         if isinstance(look, Unclear):
             return look if look.trouble is Trouble.OUTAGE else None
-        return look if isinstance(look, Seen) and look.readable else None
+        return look if (look.deleted if isinstance(look, Absent) else look.readable) else None
 
     async def _fails(self, passage: Passage, intent: Intent, reason: str) -> Transition:
         action = plan(intent)

@@ -23,7 +23,7 @@ from gateway.sandbox.quirks import Quirks
 from gateway.upstream.capability import HAPI
 from tests.faults.leases import Database, leased, with_pauses
 from tests.faults.lives import Life, now
-from tests.faults.replicas import Network, Replica, Weather, inline, server
+from tests.faults.replicas import TIMEOUT, Network, Replica, Weather, inline, server
 from tests.saga.world import observation, request
 
 _WORKING_SECONDS = 300.0
@@ -270,7 +270,8 @@ class Simulation:
                     await self._replace(place, life)  # with a clock that was set right
         began = now()
         while now() - began < _DEADLINE + 200:  # 200: who stood still at the end of the trouble wakes up first
-            if await self._all_closed() and not self.network.at_work:
+            awake = all(now() > replica.life.paused_until + TIMEOUT for replica in self.replicas)
+            if await self._all_closed() and not self.network.at_work and awake:
                 break
             await asyncio.sleep(1)
         self.calm_seconds = now() - began

@@ -275,6 +275,22 @@ async def test_an_unguarded_server_that_let_a_lost_update_through_gets_it_back(w
     assert (current.resource or {})["identifier"] == [{"system": "urn:n", "value": "theirs"}]
 
 
+@pytest.mark.parametrize("status", ["final", "forbidden"])
+async def test_what_another_removed_is_not_brought_back_by_an_update_that_did_not_know(
+    world: World, status: str
+) -> None:
+    """The version that was judged is deleted before the write arrives, at a server that ignores its guard."""
+    world.capability = CONSERVATIVE
+    world.put("o1", note="judged")
+    intent = world.intent(InteractionCode.UPDATE, observation(status, id_="o1", note="ours"), id_="o1")
+    world.server.store.delete(("Observation", "o1"))
+    world.server.store.quirks = Quirks(if_match_ignored_on_update=True)
+    settled = await world.update("o1", status, note="ours", prepared=intent)
+    assert (settled.state, settled.undo) == (State.UNDONE, "delete")
+    assert "another writer had removed" in (settled.reason or "")
+    assert world.statuses() == []
+
+
 async def test_a_server_that_forbids_the_delete_ends_stuck(world: World) -> None:
     """A second look, to be sure, and no more: the client that waits hears of it."""
     world.server.store.quirks = Quirks(delete_forbidden=True)
