@@ -62,6 +62,7 @@ e2e: install ## The same promises against real HAPI, Keycloak, Prometheus and Po
 	CACHE='$(CACHE)' $(BIN)/pytest -m e2e tests/e2e
 
 sabotage: install ## Each safety line is taken away in a copy of the tree; some test has to miss it. ONLY='word' for some
+	@.ci/need runuser=util-linux $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) initdb)=postgresql
 	$(BIN)/python -m tests.sabotage --workers $(WORKERS) $(ONLY)
 
 bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; QUICK=1 is shorter

@@ -195,6 +195,7 @@ class Config(_Model):
     reload: Literal["watch", "signal"] = "watch"
     reads: Literal["forward", "refuse"] = "forward"
     journal: JournalPlace
+    journal_writes: Literal["undoable", "all"] = "undoable"
     journal_password_file: SecretFile | None = None
     journal_key_file: SecretFile | None = None
     decision_log: Annotated[AnyPath | None, BeforeValidator(_decision_log)] = None

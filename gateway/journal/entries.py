@@ -11,7 +11,7 @@ from gateway.journal import rows
 from gateway.journal.sealing import Sealer
 from gateway.saga.intent import CLOSED, OPEN, Intent, State
 from gateway.saga.journal_port import COUNTED_AT_MOST, JournalCounts, NotOwner, Resolution, StillOwned
-from gateway.saga.table import Event, step
+from gateway.saga.table import Event, late, step
 
 T = TypeVar("T")
 _UNSETTLED = OPEN | {State.STUCK}
@@ -83,6 +83,16 @@ class Entries(ABC):
             return lambda: _one(result, None)
 
         await self._do(run)
+
+    async def reclaim(self, intent: Intent, event: Event) -> tuple[Intent, Event]:
+        """Make the move that late knowledge makes, from wherever the entry is by now."""
+        values = rows.values_of(intent, self._sealer) if self._opened else {}
+
+        def run(session: Session) -> Callable[[], tuple[Intent, Event]]:
+            held, moved, result = self._reclaimed(session, intent, event, values)
+            return lambda: _one(result, (held, moved))
+
+        return await self._do(run)
 
     async def get(self, decision_id: str) -> Intent | None:
         """The entry; payloads that cannot be opened are empty."""
@@ -194,6 +204,36 @@ class Entries(ABC):
 
         return await self._do(run)
 
+    def _reclaimed(
+        self, session: Session, intent: Intent, event: Event, values: rows.Values
+    ) -> tuple[Intent, Event, Result]:
+        row = next(iter(session.execute("get_locked", {"decision_id": intent.decision_id}).rows()), None)
+        found = None if row is None else rows.listed(row)
+        move = late(found, event)
+        if move is None:
+            raise NotOwner
+        held = replace(intent, owner=self.owner, epoch=session.epoch, state=move.next)
+        values = {**values, "owner": held.owner, "epoch": held.epoch, "state": held.state.value}
+        if held.state in CLOSED:
+            values = rows.forgotten(values)
+        if found is None:
+            result = session.execute("begin", values)
+        else:
+            where: rows.Values = {
+                "was_owner": found.owner,
+                "was_epoch": found.epoch,
+                "expected": found.state.value,
+            }
+            result = session.execute("reclaim", {**values, **where})
+        if move.state is not State.INTENDED:
+            why = "the process that had sent it was taken for gone, and woke up"
+            at = intent.updated_at
+            _record(
+                session,
+                Resolution(decision_id=intent.decision_id, event=move.event, by=self.owner, why=why, at=at),
+            )
+        return held, move.event, result
+
     def _decided(self, session: Session, resolution: Resolution) -> Intent:
         row = next(iter(session.execute("get", {"decision_id": resolution.decision_id}).rows()), None)
         if row is None:
@@ -227,16 +267,7 @@ class Entries(ABC):
         }
         if session.execute("decide" if retried else "decide_closed", values).changed() != 1:
             raise StillOwned  # another process was faster
-        session.execute(
-            "record_resolution",
-            {
-                "decision_id": resolution.decision_id,
-                "event": resolution.event.value,
-                "by": resolution.by,
-                "why": resolution.why,
-                "at": resolution.at,
-            },
-        )
+        _record(session, resolution)
         return decided
 
 
@@ -245,6 +276,19 @@ def _one(result: Result, value: T) -> T:
     if result.changed() != 1:
         raise NotOwner
     return value
+
+
+def _record(session: Session, resolution: Resolution) -> None:
+    session.execute(
+        "record_resolution",
+        {
+            "decision_id": resolution.decision_id,
+            "event": resolution.event.value,
+            "by": resolution.by,
+            "why": resolution.why,
+            "at": resolution.at,
+        },
+    )
 
 
 def _give_up(session: Session, intent: Intent, why: str, now: float) -> None:

@@ -36,6 +36,11 @@ def values_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
     return row
 
 
+def forgotten(row: Values) -> dict[str, Value | list[str]]:
+    """Every column of an entry that is closed: without its payloads."""
+    return {**row, "body": b"", "prior_body": None, "facts": b"", "if_none_exist": None}
+
+
 def changes_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
     """The columns that a move may change, and the entry they belong to."""
     return {
@@ -97,6 +102,7 @@ def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
         client_id=str(found["client_id"]),
         issuer=str(found["issuer"]),
         started_at=_number(found["started_at"]) or 0.0,
+        server_time=_number(found.get("server_time")),
         send_deadline=_number(found["send_deadline"]),
         stored_id=_text(found["stored_id"]),
         stored_version=_text(found["stored_version"]),

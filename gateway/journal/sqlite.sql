@@ -3,13 +3,13 @@
 -- name: begin
 INSERT INTO intent (
     decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
-    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, send_deadline,
+    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, server_time, send_deadline,
     stored_id, stored_version, upstream_status, created, attempts, refusals, next_attempt_at, failed, reason,
     updated_at
 ) VALUES (
     :decision_id, :write_id, :owner, :epoch, :state, :interaction, :type, :id, :if_none_exist, :body,
     :prior_version, :prior_body, :prior_tombstone, :policy_revision, :applied, :facts, :client_id, :issuer,
-    :started_at, :send_deadline, :stored_id, :stored_version, :upstream_status, :created, :attempts, :refusals,
+    :started_at, :server_time, :send_deadline, :stored_id, :stored_version, :upstream_status, :created, :attempts, :refusals,
     :next_attempt_at, :failed, :reason, :updated_at
 ) ON CONFLICT DO NOTHING;
 
@@ -31,6 +31,19 @@ UPDATE intent SET
     refusals = :refusals, next_attempt_at = :next_attempt_at, failed = :failed, reason = :reason,
     updated_at = :updated_at, body = x'', prior_body = NULL, facts = x'', if_none_exist = NULL
 WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state = :expected;
+
+-- name: get_locked
+SELECT * FROM intent WHERE decision_id = :decision_id;
+
+-- What its sender learned too late: the entry is its own again, payloads and all.
+-- name: reclaim
+UPDATE intent SET
+    owner = :owner, epoch = :epoch, state = :state, if_none_exist = :if_none_exist, body = :body, prior_version
+    = :prior_version, prior_body = :prior_body, facts = :facts, send_deadline = :send_deadline, stored_id =
+    :stored_id, stored_version = :stored_version, upstream_status = :upstream_status, created = :created,
+    attempts = :attempts, refusals = :refusals, next_attempt_at = :next_attempt_at, failed = :failed, reason =
+    :reason, updated_at = :updated_at
+WHERE decision_id = :decision_id AND owner = :was_owner AND epoch = :was_epoch AND state = :expected;
 
 -- Nothing else changes: the sealed payloads stay for the day on which the key is found.
 -- name: give_up

@@ -115,6 +115,7 @@ class Metrics:
         self._undo_seconds = self._histogram(
             "undo_duration_seconds", "From the write to its undo: the window of exposure.", UNDO_SECONDS, "action"
         )
+        self._reopened = self._counter("writes_reopened_total", "Closed writes that were stored after all.", "event")
         self._entries = self._gauge("journal_entries", "Journal entries.", "state")
         self._oldest = self._gauge("journal_oldest_open_age_seconds", "Age of the oldest open journal entry.")
         self._commit_seconds = self._histogram(
@@ -259,6 +260,10 @@ class Metrics:
         self._undone.labels(action, result).inc()
         if result in {"ok", "gone"}:
             self._undo_seconds.labels(action).observe(seconds)
+
+    def reopened(self, event: str) -> None:
+        """One write that others had closed, and whose sender learned that it is, or may be, stored after all."""
+        self._reopened.labels(event).inc()
 
     def journal_entries(self, counts: Mapping[str, int], oldest_open_age: float = 0.0) -> None:
         """How many entries are in each state, and the age in seconds of the oldest open one (0: none)."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
+from gateway import steady_clock
 from gateway.errors import (
     Issue,
     IssueCode,
@@ -29,7 +30,7 @@ from gateway.fhir.resource import BodyLimits, parse
 from gateway.identity.principal import Principal
 from gateway.pipeline import scope
 from gateway.pipeline.gather import Gathered, Gatherer, Prior
-from gateway.pipeline.intents import facts_json, intent_of
+from gateway.pipeline.intents import Began, facts_json, intent_of
 from gateway.pipeline.patients import Patients
 from gateway.pipeline.refusal import after_refusals, refusals, warnings
 from gateway.pipeline.request import Answer, Forwarded, Refusal, Request, Trace
@@ -51,7 +52,10 @@ _ACCEPT = (b"accept", b"application/fhir+json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """The write line with its ports. `decision_seconds` bounds the judging of one phase."""
+    """The write line with its ports. `decision_seconds` bounds the judging of one phase.
+
+    `journals_all`: every write is recorded before it leaves, not only one that may have to be undone.
+    """
 
     upstream: Upstream
     gatherer: Gatherer
@@ -65,6 +69,8 @@ class Writer:
     guarded_update: Callable[[], bool]
     new_write_id: Callable[[], str]
     assigns_ids: Callable[[], bool] = lambda: False
+    server_time: Callable[[], float | None] = lambda: None
+    journals_all: bool = False
 
     async def write(self, request: Request, write: Write, principal: Principal, trace: Trace) -> Answer:
         """Judge one create or update and, if allowed, see it through to its end."""
@@ -115,6 +121,8 @@ class Writer:
             prior=gathered.prior,
             concerned=gathered.concerned,
             policies=policies,
+            # Before the first byte, whenever the intent is made: what is stored is looked for by it.
+            began=Began(steady_clock.now(), self.server_time()),
         )
         return await self._forward(request, allowed, trace)
 
@@ -160,7 +168,7 @@ class Writer:
         self, upstream_request: UpstreamRequest, allowed: "_Allowed", trace: Trace
     ) -> UpstreamAnswer | Refusal:
         """Send it: journalled and settled if something may have to be undone, plainly otherwise."""
-        if allowed.decision.after is AfterNeed.UNDO or self._can_be_overtaken(allowed):
+        if self.journals_all or allowed.decision.after is AfterNeed.UNDO or self._can_be_overtaken(allowed):
             settled = await self.settler.start(_intent(allowed, trace), upstream_request)
             return _settled(settled, allowed.write.type, trace)
         try:
@@ -199,6 +207,7 @@ def _intent(allowed: "_Allowed", trace: Trace) -> Intent:
         applied=allowed.decision.applied,
         facts=facts_json(allowed.facts),
         principal=allowed.principal,
+        began=allowed.began,
         assigned_id=allowed.assigned,
     )
 
@@ -233,6 +242,7 @@ class _Allowed:
     prior: Prior
     concerned: scope.Concerned
     policies: PolicySet
+    began: Began
     sent: bytes = b""
     assigned: str | None = None
 

@@ -12,11 +12,12 @@ from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.saga.capability import Capability, FindLost
-from gateway.saga.content import request_id_of, same_content
+from gateway.saga.content import request_id_of, same_content, updated_at
 from gateway.saga.intent import Intent
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
 from gateway.saga.proof import Stored, creation
 
+_DATE_MARGIN = 2.0  # seconds; times of the server have whole ones in places
 StoredVersions = Callable[[str, Collection[str]], Awaitable[frozenset[tuple[str, str]]]]
 _ACCEPTED = frozenset({200, 201})
 
@@ -80,7 +81,7 @@ class Finder:
         return found
 
     async def _find(self, intent: Intent, sent: JsonObject, capability: Capability, *, last: bool) -> Found:
-        if intent.interaction is not InteractionCode.CREATE or intent.id is not None:
+        if intent.interaction is not InteractionCode.CREATE or _drawn(intent):
             return await self._updated(intent, sent, capability, last=last)
         if intent.stored_id is not None:
             return await self._named(intent, intent.stored_id, sent, capability)
@@ -128,16 +129,14 @@ class Finder:
         self, intent: Intent, id_: str, sent: JsonObject, capability: Capability, *, last: bool
     ) -> Found:
         """Versions need not follow each other: look through what was written to this id since."""
-        hits = await self.lookups.history(intent.type, id_, intent.started_at)
+        hits = await self.lookups.history(intent.type, id_, intent.started_at, by_server=intent.server_time)
         if isinstance(hits, Unclear):
             return hits if hits.trouble is Trouble.OUTAGE else await self._by_current(intent, id_, sent, capability)
         before = intent.prior_version or intent.prior_tombstone
         new = [hit for hit in hits if hit.version != before and not capability.no_later(hit.version, before)]
         ours = [hit for hit in new if self._is_ours(intent, sent, hit.resource, capability)]
-        if len(ours) > 1:
-            return Untellable(reason="several versions look like this write")
         if ours:
-            return _stored(intent, ours[0], capability)
+            return _only(intent, ours, capability, "several versions look like this write")
         return _altered() if last and await self._suspects(intent, new, capability) else NotThere()
 
     async def _by_current(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
@@ -159,7 +158,9 @@ class Finder:
         return Untellable(reason="the resource changed, and the server keeps no history to tell by whom")
 
     async def _by_request_id(self, intent: Intent, capability: Capability) -> Found:
-        hits = await self.lookups.by_request_id(intent.type, intent.write_id, intent.started_at)
+        hits = await self.lookups.by_request_id(
+            intent.type, intent.write_id, intent.started_at, by_server=intent.server_time
+        )
         if isinstance(hits, Unclear):
             unusable = hits.trouble is not Trouble.OUTAGE
             return Untellable(reason="the server does not search by request id", unsupported=True) if unusable else hits
@@ -188,23 +189,26 @@ class Finder:
 
     async def _by_history(self, intent: Intent, sent: JsonObject, capability: Capability, *, last: bool) -> Found:
         """First versions since the write began: by request id, else by content, of one that nothing else explains."""
-        hits = await self.lookups.history(intent.type, None, intent.started_at)
+        hits = await self.lookups.history(intent.type, None, intent.started_at, by_server=intent.server_time)
         if isinstance(hits, Unclear):
             unusable = hits.trouble is not Trouble.OUTAGE
             return Untellable(reason="the server keeps no history of the type", unsupported=True) if unusable else hits
         first = [hit for hit in hits if capability.may_be_first(hit.version)]
-        left = await self._suspects(intent, first, capability)
-        tagged = [hit for hit in left if request_id_of(hit.resource) == intent.write_id]
-        told = [hit for hit in left if not self._tells_another(intent, hit.resource, capability)]
+        unexplained = await self._unexplained(intent, first, capability)
+        tagged = [hit for hit in unexplained if request_id_of(hit.resource) == intent.write_id]
+        told = [hit for hit in unexplained if not self._tells_another(intent, hit.resource, capability)]
         ours = tagged or [hit for hit in told if same_content(hit.resource, sent, ignore_id=True)]
-        if len(ours) > 1:
-            return Untellable(reason="several new resources say the same as this write")
         if ours:
-            return _stored(intent, ours[0], capability)
-        return _altered() if last and left else NotThere()
+            return _only(intent, ours, capability, "several new resources say the same as this write")
+        return _altered() if last and any(_may_be_since(intent, hit.resource) for hit in unexplained) else NotThere()
 
     async def _suspects(self, intent: Intent, hits: Collection[Seen], capability: Capability) -> list[Seen]:
-        """Those that may be this write, whatever they say: no other write explains them, no id speaks against it."""
+        """Those that may be this write, whatever they say."""
+        unexplained = await self._unexplained(intent, hits, capability)
+        return [hit for hit in unexplained if _may_be_since(intent, hit.resource)]
+
+    async def _unexplained(self, intent: Intent, hits: Collection[Seen], capability: Capability) -> list[Seen]:
+        """Those that no other write explains, and no request id speaks against."""
         explained = await self.stored(intent.type, [hit.id for hit in hits])
         trusted = capability.records_ids or self.stamps.seen
         return [
@@ -215,8 +219,8 @@ class Finder:
 
     def _is_ours(self, intent: Intent, sent: JsonObject, seen: JsonObject, capability: Capability) -> bool:
         """By the id that was drawn for it, by the request id where the server records it, else by what it says."""
-        if intent.interaction is InteractionCode.CREATE and intent.id is not None:
-            return True  # nobody else knows this id
+        if _drawn(intent):
+            return True
         if request_id_of(seen) == intent.write_id:
             return True
         return not self._tells_another(intent, seen, capability) and same_content(seen, sent)
@@ -225,6 +229,37 @@ class Finder:
         """Whether a request id says that equal content is a coincidence."""
         recording = capability.find_lost is FindLost.REQUEST_ID or capability.records_ids or self.stamps.seen
         return recording and _of_another(intent, seen)
+
+
+def _only(intent: Intent, alike: list[Seen], capability: Capability, several: str) -> Found:
+    """The one that is this write, among versions that look like it: by its request id, or made since it began.
+
+    What was made just before, or at a time that cannot be compared, may be somebody else's and is left to a person.
+    """
+    ours = [hit for hit in alike if _made_since(intent, hit.resource)] or alike
+    if len(ours) > 1:
+        return Untellable(reason=several)
+    if ours and not _made_since(intent, ours[0].resource):
+        return Untellable(reason="what looks like this write may have been made before it")
+    return _stored(intent, ours[0], capability) if ours else NotThere()
+
+
+def _made_since(intent: Intent, seen: JsonObject) -> bool:
+    if request_id_of(seen) == intent.write_id or _drawn(intent):
+        return True
+    updated = updated_at(seen)
+    return updated is not None and intent.server_time is not None and updated >= intent.server_time - _DATE_MARGIN
+
+
+def _drawn(intent: Intent) -> bool:
+    """Whether the gateway drew the id that it goes to: nobody else knows it."""
+    return intent.interaction is InteractionCode.CREATE and intent.id is not None
+
+
+def _may_be_since(intent: Intent, seen: JsonObject) -> bool:
+    """Whether it is not known to be older than the write."""
+    updated = updated_at(seen)
+    return updated is None or intent.server_time is None or updated >= intent.server_time - _DATE_MARGIN
 
 
 def _altered() -> Untellable:

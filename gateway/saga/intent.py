@@ -38,6 +38,7 @@ class Intent:
     that revives. A create has an `id` only if the gateway drew one for it. `facts` is JSON: what the rules of phase
     `after` need besides the stored resource.
     `owner` holds the entry under `epoch`: neither alone is enough to change it.
+    `server_time` is `started_at` by the FHIR server's own clock, never ahead of it; None when it had not told the time.
     `send_deadline` is the last instant at which the write may leave. `created` is True when the server proved
     that the write made the resource, False when it replaced or matched one, None when unproven.
     """
@@ -61,6 +62,7 @@ class Intent:
     policy_revision: str = ""
     applied: tuple[str, ...] = ()
     facts: str = "{}"
+    server_time: float | None = None
     send_deadline: float | None = None
     stored_id: str | None = None
     stored_version: str | None = None

@@ -40,7 +40,7 @@ class JournalCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What a person decided about an entry, when and why."""
+    """What a person decided about an entry, or what reopened it: when, by whom and why."""
 
     decision_id: str
     event: Event
@@ -83,6 +83,14 @@ class Journal(Protocol):
         """Replace the entry, durably, if this process holds it and it is in `expected`; else raises NotOwner.
 
         A closed entry forgets its payloads: the journal keeps what an undo needs, no longer than that.
+        """
+
+    async def reclaim(self, intent: Intent, event: Event) -> tuple[Intent, Event]:
+        """What the sender of a write learned too late: others took the entry over, closed or even pruned it.
+
+        In one transaction the entry makes the move that `table.late` says and is this process' again, with the payloads
+        of `intent`. A closed one that is reopened so gets a resolution. Returns the entry as it is held, and the event
+        of the move; raises NotOwner when others know as much.
         """
 
     async def get(self, decision_id: str) -> Intent | None: ...

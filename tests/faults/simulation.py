@@ -1,4 +1,7 @@
-"""One seeded run: clients, replicas, other writers and a server with habits, on virtual time."""
+"""One seeded run: clients, replicas, other writers and a server with habits, on virtual time.
+
+Half of the runs keep their journal in a file (who is alive is told by the kernel), half as PostgreSQL does (by leases).
+"""
 
 import asyncio
 import contextlib
@@ -19,7 +22,9 @@ from gateway.saga.ports import UpstreamRequest
 from gateway.saga.settle import Settled
 from gateway.sandbox.quirks import Quirks
 from gateway.upstream.capability import HAPI
-from tests.faults.replicas import Life, Network, Replica, Weather, now, server
+from tests.faults.leases import Database, leased, with_pauses
+from tests.faults.lives import Life, now
+from tests.faults.replicas import TIMEOUT, Network, Replica, Weather, inline, server
 from tests.saga.world import observation, request
 
 _WORKING_SECONDS = 300.0
@@ -92,11 +97,15 @@ class Simulation:
     ended: dict[str, Intent] = field(default_factory=dict)
     calm_seconds: float = 0.0
     deaths: int = 0
+    database: Database | None = None  # None: a file
+    births: int = 0
 
     async def run(self) -> "Simulation":
         """Trouble, then calm; ends when nothing is open any more."""
         self.random = random = Random(self.seed)
         self.habit = HABITS[self.seed % len(HABITS)]
+        if self.seed // len(HABITS) % 2:
+            self.database = Database(self.folder)
         truth = server()
         truth.store.quirks = self.habit.quirks
         weather = Weather(random, trouble=random.choice((0.0, 0.1, 0.3, 0.5)))
@@ -107,7 +116,7 @@ class Simulation:
         truth.store.clock = clock
         # Made before any replica is, so that the journal's file is there to be asked.
         first = self._life(mortal=False)
-        self.network = Network(weather, truth, self._intended)
+        self.network = Network(weather, truth, self._recorded)
         self.replicas = [await self._replica(first)]
         self.replicas += [await self._replica(self._life()) for _ in range(random.randrange(3))]
         tasks = [asyncio.create_task(self._client(number)) for number in range(random.randrange(2, 6))]
@@ -136,10 +145,12 @@ class Simulation:
             # None is a day fast: what such a one noted would be waited for through that day.
             life.step = random.choice((-86_400.0, -120.0, -4.0, 4.0, 120.0))
             life.steps_after = random.choice((0, random.randrange(1, 100)))
-        return life
+        return life if self.database is None else with_pauses(random, life)
 
     async def _replica(self, life: Life) -> Replica:
-        return await Replica(self.folder, self.network, self.habit.capability, life).start()
+        self.births += 1
+        journal = inline(self.folder, life) if self.database is None else leased(self.database, self.births, life)
+        return await Replica(journal, self.network, self.habit.capability, life, self._holds).start()
 
     async def _replace(self, place: int, life: Life) -> None:
         self.replicas[place].bury()
@@ -154,12 +165,21 @@ class Simulation:
             await asyncio.sleep(self.random.uniform(0.1, 40))
             await self._replace(place, self._life())
 
-    def _intended(self, write_id: str) -> bool:
+    def _recorded(self, write_id: str) -> bool:
+        return self._owner(write_id) is not None
+
+    def _holds(self, owner: str, request_id: str) -> bool:
+        """Whether a process holds the entry of a write, or of an undo, at this moment."""
+        if self.database is not None:
+            return self.database.holds(owner, request_id)
+        return self._owner(request_id) == owner
+
+    def _owner(self, request_id: str) -> str | None:
         """By a connection of its own: what others could see on the disk."""
         with contextlib.closing(sqlite3.connect(self.folder / "journal.db")) as connection:
-            query = "SELECT state FROM intent WHERE write_id = ?"
-            row: tuple[str] | None = connection.execute(query, (write_id,)).fetchone()
-            return row is not None and row[0] == State.INTENDED.value
+            query = "SELECT owner FROM intent WHERE substr(write_id, 2) = ?"
+            row: tuple[str] | None = connection.execute(query, (request_id[1:],)).fetchone()
+            return None if row is None else row[0]
 
     async def _client(self, number: int) -> None:
         for turn in range(self.random.randrange(1, 5)):
@@ -219,6 +239,7 @@ class Simulation:
             client_id="lab",
             issuer="https://issuer.example",
             started_at=started_at,
+            server_time=float(int(now())),  # as `Date` says it
         )
 
     async def _stranger(self) -> None:
@@ -255,7 +276,8 @@ class Simulation:
                     await self._replace(place, life)  # with a clock that was set right
         began = now()
         while now() - began < _DEADLINE + 200:  # 200: who stood still at the end of the trouble wakes up first
-            if await self._all_closed() and not self.network.at_work:
+            awake = all(now() > replica.life.paused_until + TIMEOUT for replica in self.replicas)
+            if await self._all_closed() and not self.network.at_work and awake:
                 break
             await asyncio.sleep(1)
         self.calm_seconds = now() - began

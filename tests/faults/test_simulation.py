@@ -58,3 +58,6 @@ def test_the_runs_are_worth_something() -> None:
     assert ends[State.STUCK] >= 5
     assert sum(operation.accepted for each in made for operation in each.operations) >= 60
     assert sum(operation.settled is None for each in made for operation in each.operations) >= 10
+    leased = [each for each in made if each.database is not None]
+    assert len(leased) >= 20
+    assert sum(len(each.network.late) for each in leased) >= 3, "senders that were taken for gone woke up"

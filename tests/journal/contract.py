@@ -154,11 +154,73 @@ class JournalContract(Generic[J]):
         with pytest.raises(NotOwner):
             await journal.advance(replace(stored, epoch=held.epoch + 1), expected=State.INTENDED)
         other = await place.open("two")
-        with pytest.raises(NotOwner):
-            await other.advance(stored, expected=State.INTENDED)
+        for state in (State.STORED, State.COMMITTED):
+            with pytest.raises(NotOwner):
+                await other.advance(replace(stored, state=state), expected=State.INTENDED)
+            with pytest.raises(NotOwner):
+                await journal.advance(replace(stored, state=state, epoch=held.epoch + 1), expected=State.INTENDED)
+            with pytest.raises(NotOwner):
+                await journal.advance(replace(stored, state=state), expected=State.COMPENSATING)
         await other.close()
         assert await journal.get("d1") == held
         journal.still_owner(held)
+
+    @pytest.mark.parametrize("state", [State.INTENDED, State.REJECTED, State.STUCK, State.UNDONE, None])
+    async def test_what_its_sender_learned_too_late_counts(
+        self, journal: J, place: Place[J], state: State | None
+    ) -> None:
+        """Taken over by another (and closed, and pruned): the sender has it again, with its payloads."""
+        held = await journal.begin(replace(entry(), if_none_exist="a=b"))
+        await place.die(journal)
+        other = await place.open("two")
+        assert await other.claim_orphans(500.0, 10) == 1
+        (taken,) = await other.due(500.0, 10)
+        if state is not State.INTENDED:
+            await other.advance(replace(taken, state=state or State.REJECTED), expected=State.INTENDED)
+        if state is None:
+            assert await other.prune(1e12) == 1
+        sender = await place.open("sender")
+        proof = replace(held, stored_id="o1", stored_version="2", created=False, updated_at=9.0)
+        reclaimed, event = await sender.reclaim(proof, Event.ANSWERED_STORED)
+        assert reclaimed == await sender.get("d1")
+        assert reclaimed == replace(proof, owner=sender.owner, epoch=reclaimed.epoch, state=State.STORED)
+        assert event is (Event.ANSWERED_STORED if state is State.INTENDED else Event.STORED_AFTER_ALL)
+        audited = [(each.event, each.by, each.at) for each in await sender.resolutions("d1")]
+        assert audited == ([] if state is State.INTENDED else [(event, sender.owner, 9.0)])
+        with pytest.raises(NotOwner):
+            await other.advance(replace(taken, state=State.REJECTED), expected=State.INTENDED)
+        await sender.advance(replace(reclaimed, state=State.COMMITTED), expected=State.STORED)
+        await other.close()
+        await sender.close()
+
+    async def test_what_others_know_or_a_person_decided_is_not_reclaimed(self, journal: J) -> None:
+        for number, (state, version) in enumerate(
+            [
+                (State.STORED, "1"),
+                (State.COMMITTED, "1"),
+                (State.UNDONE, "1"),
+                (State.STUCK, "1"),
+                (State.COMMITTED, None),
+            ]
+        ):
+            held = await journal.begin(entry(number))
+            known = replace(held, state=state, stored_id="o1" if version else None, stored_version=version)
+            await journal.advance(known, expected=State.INTENDED)
+            before = await journal.get(held.decision_id)
+            with pytest.raises(NotOwner):
+                await journal.reclaim(replace(held, stored_id="o1", stored_version="2"), Event.ANSWERED_STORED)
+            assert await journal.get(held.decision_id) == before
+            assert await journal.resolutions(held.decision_id) == ()
+
+    async def test_what_did_not_leave_is_closed_without_payloads(self, journal: J) -> None:
+        held = await journal.begin(entry())
+        reclaimed, event = await journal.reclaim(replace(held, reason="too late"), Event.NOT_SENT)
+        assert (reclaimed.state, event) == (State.REJECTED, Event.NOT_SENT)
+        kept = await journal.get("d1")
+        assert kept is not None
+        assert (kept.state, kept.reason, kept.body, kept.facts) == (State.REJECTED, "too late", b"", "{}")
+        with pytest.raises(NotOwner):
+            await journal.reclaim(held, Event.NOT_SENT)
 
     @pytest.mark.parametrize("state", sorted(CLOSED))
     async def test_a_closed_entry_has_no_payloads(self, journal: J, state: State) -> None:

@@ -138,6 +138,10 @@ async def test_a_defect_in_a_job_is_told_and_ends_the_journal(journal: SqliteJou
 
 @pytest.mark.parametrize(("file", "table"), [("sqlite-0002", "intent_2"), ("postgresql-0001", "intent")])
 def test_the_schema_has_every_field_of_an_intent(file: str, table: str) -> None:
-    schema = (Path(__file__).parents[2] / f"gateway/journal/schema/{file}.sql").read_text()
-    columns = schema.partition(f"CREATE TABLE {table} (")[2].partition("\n)")[0]
-    assert set(re.findall(r"^    ([a-z_]+) ", columns, re.MULTILINE)) == {each.name for each in fields(Intent)}
+    folder = Path(__file__).parents[2] / "gateway/journal/schema"
+    columns = (folder / f"{file}.sql").read_text().partition(f"CREATE TABLE {table} (")[2].partition("\n)")[0]
+    backend, _, version = file.partition("-")
+    later = [path.read_text() for path in folder.glob(f"{backend}-*.sql") if path.stem > f"{backend}-{version}"]
+    found = re.findall(r"^    ([a-z_]+) ", columns, re.MULTILINE)
+    found += re.findall(r"ADD COLUMN ([a-z_]+) ", "".join(later))
+    assert set(found) == {each.name for each in fields(Intent)}

@@ -43,6 +43,7 @@ def exercise(metrics: Metrics, type_: str = "Observation") -> None:
     metrics.upstream("POST", 201, 0.01)
     metrics.undo("delete", "ok", 0.4)
     metrics.undo("delete", "conflict", 0.4)
+    metrics.reopened("stored after all")
     metrics.journal_entries({"stuck": 2}, 12.5)
     metrics.journal_commit("sqlite", 0.001)
     metrics.journal_error("sqlite")
@@ -64,10 +65,11 @@ def test_every_published_name_is_there() -> None:
             "check_duration_seconds_sum", "token_verifications_total", "jwks_last_success_timestamp_seconds",
             "patient_fetches_total", "patient_fetch_duration_seconds_bucket", "upstream_requests_total",
             "upstream_request_duration_seconds_bucket", "undo_attempts_total", "undo_duration_seconds_bucket",
-            "journal_entries", "journal_oldest_open_age_seconds", "journal_commit_duration_seconds_bucket",
-            "journal_errors_total", "policy_reloads_total", "policy_last_reload_successful",
-            "policy_last_reload_success_timestamp_seconds", "policy_set_info", "policy_checks",
-            "decision_log_records_total", "decision_log_queue_records", "build_info", "unsafe_setting_info",
+            "writes_reopened_total", "journal_entries", "journal_oldest_open_age_seconds",
+            "journal_commit_duration_seconds_bucket", "journal_errors_total", "policy_reloads_total",
+            "policy_last_reload_successful", "policy_last_reload_success_timestamp_seconds", "policy_set_info",
+            "policy_checks", "decision_log_records_total", "decision_log_queue_records", "build_info",
+            "unsafe_setting_info",
         )
     } <= names  # fmt: skip
     assert not any(name.endswith("_created") for name in names)
@@ -81,6 +83,7 @@ def test_values() -> None:
     assert value(metrics, "http_requests_in_flight") == 0
     assert value(metrics, "undo_attempts_total", action="delete", result="conflict") == 1
     assert value(metrics, "undo_duration_seconds_count", action="delete") == 1
+    assert value(metrics, "writes_reopened_total", event="stored after all") == 1
     assert value(metrics, "journal_entries", state="stuck") == 2
     assert value(metrics, "policy_last_reload_successful") == 0
     assert value(metrics, "policy_checks", mode="audit") == 0
