@@ -199,7 +199,7 @@ LINES = (
         "gateway/saga/moves.py",
         "return self.clock() <= (intent.send_deadline or 0.0) and self._holds(intent)",
         "return self.clock() <= (intent.send_deadline or 0.0)",
-        SIMULATION,
+        ("tests/saga/test_ownership.py",),
     ),
     Line(
         name="nothing is undone that this process may no longer hold",
