@@ -182,7 +182,7 @@ LINES = (
         "gateway/journal/postgres_writer.py",
         "return epoch == lease.epoch and self._clock() < lease.sure_until",
         "return epoch == lease.epoch",
-        SIMULATION,
+        (POSTGRES + "test_without_the_database_nobody_is_surely_the_owner_for_long",),
     ),
     _line(
         "a process is surely the owner under its present epoch alone",
@@ -199,7 +199,7 @@ LINES = (
         "gateway/saga/moves.py",
         "return self.clock() <= (intent.send_deadline or 0.0) and self._holds(intent)",
         "return self.clock() <= (intent.send_deadline or 0.0)",
-        SIMULATION,
+        ("tests/saga/test_ownership.py",),
     ),
     Line(
         name="nothing is undone that this process may no longer hold",
