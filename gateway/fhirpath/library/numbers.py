@@ -97,7 +97,9 @@ def _power(number: int | Decimal, exponent: int | Decimal) -> int | Decimal | No
     return _plain(_tidy(Decimal(number) ** Decimal(exponent)))
 
 
-def _comparable(_env: Env, focus: Collection, other: Collection) -> Collection:
+def _comparable(env: Env, focus: Collection, other: Collection) -> Collection:
+    env.read(focus)
+    env.read(other)
     one, two = only(focus, "comparable()"), only(other, "an argument")
     if one is None or two is None:
         return NONE
