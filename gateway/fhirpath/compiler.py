@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.fhirpath.arithmetic import ARITHMETIC, negative, positive
 from gateway.fhirpath.comparison import COMPARISONS, comparison, on_member
-from gateway.fhirpath.env import ROOT_NAMES, TEXT_STEP, Env, Expr, Step
+from gateway.fhirpath.env import ROOT_NAMES, Env, Expr, Step
 from gateway.fhirpath.equality import distinct
 from gateway.fhirpath.items import NONE, BudgetExceeded, Collection, EvaluationError, Types, lift, only
 from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, strictly
@@ -36,6 +36,9 @@ from gateway.fhirpath.tree import (
     type_name,
 )
 from gateway.fhirpath.type_tests import TYPE_FUNCTIONS, type_test
+
+_ARITHMETIC_WORK: Final = 2
+_SMALL: Final = 8  # nodes of an argument that are evaluated for the work that each of them counts by itself
 
 
 class Compiler:
@@ -95,7 +98,11 @@ class Compiler:
 
         def evaluate(env: Env) -> Collection:
             variables = env.given.variables
-            return lift(variables[name], types) if name in variables else env.variable(name)
+            if name not in variables:
+                return env.variable(name)
+            found = lift(variables[name], types)
+            env.left -= len(found)
+            return found
 
         return evaluate
 
@@ -117,21 +124,37 @@ class Compiler:
         if node.name in TYPE_FUNCTIONS:
             return type_test(node.name, type_name(node.arguments[0]) or "", self.types)
         signature = self._library[node.name]
-        compile_argument = self._sort_argument if node.name == "sort" else self.scope
-        arguments = tuple(compile_argument(argument) for argument in node.arguments)
-        call = signature.call
-        if signature.lazy:
-            return _lazy(call, self.truth, arguments)
-        return _eager(call, arguments)
+        if not signature.lazy:
+            return _eager(signature.call, tuple(self.scope(argument) for argument in node.arguments))
+        compile_argument = self._sort_argument if node.name == "sort" else self._late
+        return _lazy(signature.call, self.truth, tuple(compile_argument(argument) for argument in node.arguments))
+
+    def _late(self, node: Node) -> Expr:
+        """An argument of a function that is lazy: a long one costs its length each time.
+
+        `true and true and …` and the like count nothing by themselves.
+        """
+        made, size = self.scope(node), self._size(node)
+        return made if size <= _SMALL else _sized(made, size)
+
+    def _size(self, node: Node) -> int:
+        """How many nodes are evaluated where this one is; the arguments of functions that are lazy count themselves."""
+        size, waiting = 0, [node]
+        while waiting:
+            one = waiting.pop()
+            size += 1
+            if not (isinstance(one, Function) and one.name in self._library and self._library[one.name].lazy):
+                waiting.extend(operands(one))
+        return size
 
     def _sort_argument(self, node: Node) -> Expr:
         """`sort(-family)` turns the order of strings, too: there the sign is no arithmetic."""
         if isinstance(node, SortKey):
-            operand = self.scope(node.operand)
+            operand = self._late(node.operand)
             return turned(operand) if node.descending else operand
         if isinstance(node, Unary) and node.operator == "-":
-            return turned(self.scope(node.operand))
-        return self.scope(node)
+            return turned(self._late(node.operand))
+        return self._late(node)
 
     def _path(self, node: Path) -> Expr:
         if self._explain:
@@ -175,9 +198,12 @@ class Compiler:
         calculate = ARITHMETIC[operator]
 
         def evaluate(env: Env) -> Collection:
-            found = calculate(left(env), right(env))
-            env.spend(1)
-            _weigh(env, found)
+            one, other = left(env), right(env)
+            env.spend(_ARITHMETIC_WORK)
+            env.read(one)
+            env.read(other)
+            found = calculate(one, other)
+            env.read(found)
             return found
 
         return evaluate
@@ -260,6 +286,7 @@ def _index(env: Env) -> Collection:
 def _total(env: Env) -> Collection:
     if env.total is None:
         raise EvaluationError("$total has no value here")
+    env.left -= len(env.total)
     return env.total
 
 
@@ -325,9 +352,12 @@ def _union(left: Expr, right: Expr) -> Expr:
     return evaluate
 
 
-def _weigh(env: Env, values: Collection) -> None:
-    if values and isinstance(values[0], str):
-        env.spend(len(values[0]) // TEXT_STEP)
+def _sized(expr: Expr, size: int) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        env.spend(size * max(1, len(env.this)))
+        return expr(env)
+
+    return evaluate
 
 
 def _scoped(expr: Expr) -> Expr:

@@ -21,6 +21,8 @@ _MOST_DIGITS: Final = 60  # of an amount that is computed with
 UCUM: Final = "http://unitsofmeasure.org"
 
 
+# Units of work to read an item as a date, and to read one as an amount and bring it to its base units.
+MOMENT_WORK, AMOUNT_WORK = 10, 50
 _ANY: Final = frozenset({"", "Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
 
 
@@ -44,13 +46,14 @@ class Field:
 class Type:
     """A FHIR type at work: `fields` are filled as names are asked for. The type named `` has none: plain JSON."""
 
-    __slots__ = ("_keys", "_types", "fields", "is_any", "is_primitive", "name", "read")
+    __slots__ = ("_keys", "_types", "fields", "is_any", "is_primitive", "name", "read", "work")
 
     def __init__(self, name: str, types: "Types") -> None:
         self.name = name
         self.is_any = name in _ANY
         self.is_primitive = name[:1].islower() and name != "xhtml"
         self.read = _READERS.get(name)
+        self.work = 0 if self.read is None else AMOUNT_WORK if name in QUANTITY_TYPES else MOMENT_WORK
         self.fields: dict[str, Field | None] = {}
         self._keys: dict[str, Type] = {}
         self._types = types

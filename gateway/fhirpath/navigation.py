@@ -58,7 +58,7 @@ def children(env: Env, focus: Collection) -> Collection:
     for item in focus:
         if isinstance(item, Element):
             for values in _children(item, env.types):
-                env.spend(1 + len(values))
+                env.spend(2 + len(values))
                 found += values
     return found
 

@@ -78,9 +78,11 @@ def key(one: Quantity) -> object:
     """Equal for equal quantities, for sets."""
     word = one.word
     if word in _MONTHS:
-        return Fraction(one.value) * _MONTHS[word], "calendar"
+        return str(Fraction(one.value) * _MONTHS[word]), "calendar"
     unit = ucum.unit(one.code)
-    return (one.value, one.unit) if unit is None else (Fraction(one.value) * unit[0], unit[1])
+    # Written out, since Python's hash of a number is no secret: a payload could make them all collide.
+    amount = Fraction(one.value) * (1 if unit is None else unit[0])
+    return str(amount), one.unit if unit is None else unit[1]
 
 
 def comparable(one: Quantity, other: Quantity) -> bool:

@@ -17,6 +17,7 @@ _DECIMAL: Final = re.compile(r"[+-]?\d{1,28}(?:\.\d{1,28})?", re.ASCII)
 _QUANTITY: Final = re.compile(
     r"(?P<value>[+-]?\d{1,28}(?:\.\d{1,28})?)\s*(?:'(?P<unit>[^']+)'|(?P<word>[a-zA-Z]+))?", re.ASCII
 )
+_WORK: Final = 5
 _MOST_DIGITS: Final = 60  # that are written out; `1E+999999` would be a million
 _DATE_LENGTH: Final = 10
 _INTEGERS: Final = (-(2**31), 2**31 - 1)
@@ -103,7 +104,9 @@ def _quantity(value: object) -> Item | None:
 
 
 def _to(convert: Callable[[object], Item | None]) -> Implementation:
-    def call(_env: Env, focus: Collection, *unit: Collection) -> Collection:
+    def call(env: Env, focus: Collection, *unit: Collection) -> Collection:
+        env.read(focus)
+        env.spend(_WORK)
         value = only(focus, "a conversion")
         converted = None if value is None else convert(value)
         if converted is None or (unit and not _has_unit(converted, unit[0])):
@@ -114,7 +117,9 @@ def _to(convert: Callable[[object], Item | None]) -> Implementation:
 
 
 def _converts(convert: Callable[[object], Item | None]) -> Implementation:
-    def call(_env: Env, focus: Collection, *unit: Collection) -> Collection:
+    def call(env: Env, focus: Collection, *unit: Collection) -> Collection:
+        env.read(focus)
+        env.spend(_WORK)
         value = only(focus, "a conversion")
         if value is None:
             return NONE

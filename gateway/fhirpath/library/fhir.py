@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gateway.fhirpath.env import Env
+from gateway.fhirpath.env import TEXT_STEP, Env
 from gateway.fhirpath.equality import is_in
 from gateway.fhirpath.items import (
     FALSE,
@@ -23,7 +23,8 @@ from gateway.fhirpath.markup import is_fhir_html
 from gateway.fhirpath.signature import Signature, simple, text
 from gateway.fhirpath.type_tests import type_info
 
-_MARKUP_STEP: Final = 32  # characters of markup that cost one unit of work
+_MARK_WORK: Final = 4  # of each element, attribute and entity
+_CONTAINED_WORK, _ENTRY_WORK = 2, 5
 _DEFINITIONS: Final = "http://hl7.org/fhir/StructureDefinition/"
 
 
@@ -34,7 +35,7 @@ def _extension(env: Env, focus: Collection, url: Collection) -> Collection:
     if not url:
         return NONE
     found = [one for item in focus for one in members(item, "extension", env.types)]
-    env.spend(len(found))
+    env.spend(2 * len(focus) + 3 * len(found))
     return [one for one in found if is_in(url[0], members(one, "url", env.types))]
 
 
@@ -52,6 +53,7 @@ def _resolve(env: Env, focus: Collection) -> Collection:
     """Follows references within the resource, its Bundle and the resources that were given; nothing is fetched."""
     found: Collection = []
     for item in focus:
+        env.spend(_CONTAINED_WORK)
         value = plain(item)
         reference = value.get("reference") if isinstance(value, Mapping) else value
         target = _target(env, reference) if isinstance(reference, str) else None
@@ -80,8 +82,9 @@ def _contained(env: Env, name: str) -> Element | None:
     for root in env.resource:
         if not name and isinstance(root, Element):
             return root
-        for one in members(root, "contained", env.types):
-            env.spend(1)
+        contained = members(root, "contained", env.types)
+        env.spend(_CONTAINED_WORK * len(contained))
+        for one in contained:
             if isinstance(one, Element) and isinstance(one.value, Mapping) and one.value.get("id") == name:
                 return one
     return None
@@ -89,8 +92,9 @@ def _contained(env: Env, name: str) -> Element | None:
 
 def _entries(env: Env) -> Iterator[Mapping[str, object]]:
     for root in env.resource:
-        for entry in members(root, "entry", env.types):
-            env.spend(1)
+        entries = members(root, "entry", env.types)
+        env.spend(_ENTRY_WORK * len(entries))
+        for entry in entries:
             if isinstance(entry, Element) and isinstance(entry.value, Mapping):
                 yield entry.value
 
@@ -125,7 +129,7 @@ def _html_checks(env: Env, focus: Collection) -> Collection:
         return NONE
     if isinstance(item, Element) and item.type.name not in ("xhtml", "string", "markdown", ""):
         return NONE
-    env.spend(len(value) // _MARKUP_STEP)
+    env.spend(len(value) // TEXT_STEP + _MARK_WORK * sum(map(value.count, "<=&")))
     return [is_fhir_html(value)]
 
 
