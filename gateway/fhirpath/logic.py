@@ -61,10 +61,12 @@ def or_(left: Expr, right: Expr, truth: Truth) -> Expr:
     """As `and_`."""
 
     def evaluate(env: Env) -> Collection:
-        one = truth(left(env))
+        first = left(env)
+        one = first is TRUE or (first is not FALSE and truth(first))
         if one is True:
             return TRUE
-        other = truth(right(env))
+        second = right(env)
+        other = second is TRUE or (second is not FALSE and truth(second))
         if other is True:
             return TRUE
         return FALSE if one is False and other is False else NONE
@@ -86,7 +88,8 @@ def implies(left: Expr, right: Expr, truth: Truth) -> Expr:
     """As `and_`."""
 
     def evaluate(env: Env) -> Collection:
-        one = truth(left(env))
+        first = left(env)
+        one = first is TRUE or (first is not FALSE and truth(first))
         if one is False:
             return TRUE
         other = truth(right(env))
