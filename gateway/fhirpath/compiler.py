@@ -13,7 +13,7 @@ from gateway.fhirpath.comparison import COMPARISONS, comparison, on_member
 from gateway.fhirpath.env import ROOT_NAMES, Env, Expr, Step
 from gateway.fhirpath.equality import distinct
 from gateway.fhirpath.items import FALSE, NONE, TRUE, BudgetExceeded, Collection, EvaluationError, Types, lift, only
-from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, strictly
+from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, negation, strictly
 from gateway.fhirpath.navigation import below_resource, child_count, from_this, member_step, type_step
 from gateway.fhirpath.ordering import turned
 from gateway.fhirpath.signature import Signature
@@ -187,6 +187,8 @@ class Compiler:
             return None
         if step.name in _PRESENCE:
             return _presence(self.compile(base), *_PRESENCE[step.name])
+        if step.name == "not":
+            return negation(self.compile(base), self.truth)
         if step.name == "count":
             is_of_children = isinstance(base, Function) and base.name == "children"
             return child_count if is_of_children else _count(self.compile(base))

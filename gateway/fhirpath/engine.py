@@ -90,10 +90,26 @@ class Program:
         `variables` are JSON values by name, without the `%`. `context` is a part of the resource to start from, and
         its type. `resolvable` are resources by the references that mean them. None of them is changed.
         """
+        return self.on(self.given(resource, variables, now=now, context=context, resolvable=resolvable), budget)
+
+    def given(
+        self,
+        resource: object,
+        variables: Mapping[str, object] | None = None,
+        *,
+        now: str | None = None,
+        context: tuple[object, str] | None = None,
+        resolvable: Mapping[str, object] | None = None,
+    ) -> Given:
+        """What `evaluate` is given, for several programs of one release and strictness: see `on`."""
         root = lift(resource, self.types)
         start: Collection = root if context is None else [Element(context[0], self.types.of(context[1]))]
-        given = (root, start, variables or _NOTHING, resolvable or _NOTHING, now, self.types, self.strict)
-        return _run(self.run, Env(_make(Given, given), budget))
+        fields = (root, start, variables or _NOTHING, resolvable or _NOTHING, now, self.types, self.strict)
+        return _make(Given, fields)
+
+    def on(self, given: Given, budget: int = BUDGET) -> Outcome:
+        """As `evaluate`."""
+        return _run(self.run, Env(given, budget))
 
     def explain(
         self,

@@ -294,7 +294,10 @@ def is_system(value: object) -> bool:
 def only(values: Collection, what: str) -> object:
     """The System value of the single item, None when there is none. Several are an error."""
     if len(values) == 1:
-        return system(values[0])
+        item = values[0]
+        if type(item) is Element and type(item.value) is str and item.type.read is None:
+            return item.value
+        return system(item)
     if values:
         raise EvaluationError(f"{what} expects a single value, not several")
     return None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from gateway.fhirpath.env import Env, Expr
-from gateway.fhirpath.items import FALSE, NONE, TRUE, Collection, Element, EvaluationError, boolean
+from gateway.fhirpath.items import FALSE, NONE, TRUE, BudgetExceeded, Collection, Element, EvaluationError, boolean
 
 Truth: TypeAlias = Callable[[Collection], bool | None]
 
@@ -96,6 +96,22 @@ def implies(left: Expr, right: Expr, truth: Truth) -> Expr:
         if other is True:
             return TRUE
         return FALSE if one is True and other is False else NONE
+
+    return evaluate
+
+
+def negation(operand: Expr, truth: Truth) -> Expr:
+    """`operand.not()`."""
+
+    def evaluate(env: Env) -> Collection:
+        found = operand(env)
+        env.left -= 2
+        if env.left < 0:
+            raise BudgetExceeded
+        if found is TRUE or found is FALSE:
+            return FALSE if found is TRUE else TRUE
+        value = truth(found)
+        return NONE if value is None else FALSE if value else TRUE
 
     return evaluate
 

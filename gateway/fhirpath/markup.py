@@ -51,21 +51,21 @@ def _are_allowed(attributes: Mapping[str, str]) -> bool:
 def is_fhir_html(text: str) -> bool:
     """Whether a text is one well-formed `div` of allowed elements and attributes. Entities are not declared here."""
     parser = expat.ParserCreate(namespace_separator=None)
-    open_names: list[str] = []
+
+    def first(name: str, attributes: dict[str, str]) -> None:
+        if name != "div" or attributes.get("xmlns", _NAMESPACE) != _NAMESPACE:
+            raise _NotAllowed
+        parser.StartElementHandler = started
+        started(name, attributes)
 
     def started(name: str, attributes: dict[str, str]) -> None:
-        if not open_names and (name != "div" or attributes.get("xmlns", _NAMESPACE) != _NAMESPACE):
+        if name not in _ELEMENTS or (attributes and not _are_allowed(attributes)):
             raise _NotAllowed
-        if name not in _ELEMENTS:
-            raise _NotAllowed
-        if attributes and not _are_allowed(attributes):
-            raise _NotAllowed
-        open_names.append(name)
 
     def refused(*_what: object) -> None:
         raise _NotAllowed
 
-    parser.StartElementHandler = started
+    parser.StartElementHandler = first
     parser.StartDoctypeDeclHandler = refused
     parser.EntityDeclHandler = refused
     parser.ProcessingInstructionHandler = refused
@@ -73,4 +73,4 @@ def is_fhir_html(text: str) -> bool:
         parser.Parse(_ENTITY.sub(_character, text), True)
     except (_NotAllowed, expat.ExpatError):
         return False
-    return bool(open_names)
+    return True  # a text without an element is no XML

@@ -18,6 +18,8 @@ from gateway.fhirpath.items import (
     untyped,
 )
 
+_PLAIN: Final = frozenset({str, bool, int, float, Decimal})  # what has no children, if it has no extension
+
 
 def member_step(*names: str, types: Types) -> Step:
     """`.name`, or several in a row (`.code.coding`). What the last one gives is counted by the path."""
@@ -74,7 +76,8 @@ def _of(item: Item, name: str, types: Types) -> Collection:
 def _of_each(focus: Collection, name: str, types: Types) -> Collection:
     found: Collection = []
     for item in focus:
-        found += _of(item, name, types)
+        if type(item) is Element and (type(item.value) not in _PLAIN or item.extra is not None):
+            found += _of(item, name, types)
     return found
 
 
@@ -91,6 +94,8 @@ def _along(env: Env, item: Item, names: tuple[str, ...], types: Types) -> Collec
             break
         field = type_.fields[name]
         if field is None or field.simple is None or field.simple[1] in value:
+            if field is not None and field.written.isdisjoint(value):
+                return NONE
             break
         key, _, type_ = field.simple
         value = value.get(key)
@@ -176,9 +181,6 @@ def _add_children(value: dict[str, object], owner: Type, found: Collection, type
         elif child is not None:
             found.append(Element(child, type_))
     return True
-
-
-_PLAIN: Final = frozenset({str, bool, int, float, Decimal})  # what has no children, if it has no extension
 
 
 def _child_count(item: Element) -> int | None:

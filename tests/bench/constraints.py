@@ -18,7 +18,7 @@ import fhirpathpy
 from fhirpathpy.engine.nodes import ResourceNode
 from fhirpathpy.models import models
 
-from gateway.fhir.json import JsonObject
+from gateway.fhir.json import Json, JsonObject
 from gateway.fhirpath import engine
 from gateway.fhirpath.constraints import Constraint, Constraints, Place
 from gateway.fhirpath.engine import Program
@@ -44,7 +44,7 @@ SOURCES = (
 def bundle(entries: int = ENTRIES, every: int = 1) -> JsonObject:
     """A collection of copies of the sources in turn, each with an id of its own; one of so many of them."""
     resources = list(_sources())
-    found = []
+    found: list[Json] = []
     for at in range(0, entries, every):
         resource = copy.deepcopy(resources[at % len(resources)])
         resource["id"] = f"e{at}"
@@ -56,10 +56,13 @@ def _sources() -> Iterator[JsonObject]:
     folder = fetch_suite.ensure() / "r4" / "examples"
     for name in SOURCES:
         content: JsonObject = json.loads((folder / f"{name}.json").read_text("utf-8"))
-        if content["resourceType"] == "Bundle":
-            yield from (entry["resource"] for entry in content["entry"])
-        else:
-            yield content
+        entries = content.get("entry")
+        parts = (
+            [each.get("resource") for each in entries if isinstance(each, dict)]
+            if isinstance(entries, list)
+            else [content]
+        )
+        yield from (part for part in parts if isinstance(part, dict))
 
 
 def all_constraints() -> tuple[Constraint, ...]:
@@ -116,7 +119,7 @@ def compared(constraints: tuple[Constraint, ...], sample: JsonObject, rounds: in
     return Compared(evaluations=len(tasks), own=min(own), other=min(others), lacking=lacking)
 
 
-_Other = Callable[[object, dict[str, object]], object]
+_Other = Callable[..., object]
 _COMPILED: dict[str, _Other] = {}
 _GIVEN = {
     "userInvocationTable": {
@@ -141,7 +144,7 @@ def _by_fhirpathpy(tasks: list[tuple[Place, str, _Other]], lacking: Counter[str]
         around, root = place.resource[0], place.root[0]
         assert isinstance(around, Element)
         assert isinstance(root, Element)
-        node = ResourceNode.create_node(place.item.value, place.item.type.name, place.item.extra)
+        node = ResourceNode(place.item.value, place.item.type.name, place.item.extra)  # type: ignore[no-untyped-call]
         try:
             evaluate(node, {"resource": around.value, "rootResource": root.value})
         except Exception:  # noqa: BLE001 (whatever it says, it has no answer)
