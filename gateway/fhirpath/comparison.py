@@ -31,9 +31,13 @@ def comparison(operator: str, left: Expr, right: Expr, fixed: Collection | None)
     if operator in _LIKE:
         return _likeness(left, right, *_LIKE[operator])
     compare = _COMPARES[operator]
+    on_booleans = _ON_BOOLEANS.get(operator)
 
     def evaluate(env: Env) -> Collection:
         one, other = left(env), right(env)
+        if on_booleans is not None and (one is TRUE or one is FALSE) and (other is TRUE or other is FALSE):
+            env.left -= 1
+            return on_booleans[one is other]
         _count(env, one, other, pairwise=operator in _PAIRWISE)
         return compare(one, other)
 
@@ -67,11 +71,10 @@ def _simple_text(item: Item, name: str) -> str | None:
     """The string that an element of an item is, when it is no choice and no date."""
     if type(item) is not Element or type(item.value) is not dict:
         return None
-    fields = item.type.fields
-    field = fields[name] if name in fields else item.type.field(name)
-    if field is None or len(field.choices) != 1:
+    field = item.type.fields[name]
+    if field is None or field.simple is None:
         return None
-    key, _, type_ = field.choices[0]
+    key, _, type_ = field.simple
     value = item.value.get(key)
     return value if type(value) is str and type_.read is None else None
 
@@ -151,7 +154,9 @@ def _contains(left: Collection, right: Collection) -> Collection:
 def _ordered(left: Expr, right: Expr, holds: Callable[[int], bool]) -> Expr:
     def evaluate(env: Env) -> Collection:
         one, other = left(env), right(env)
-        env.spend(2)
+        env.left -= 2
+        if len(one) == 1 == len(other) and type(one[0]) is int and type(other[0]) is int:  # counts, most often
+            return TRUE if holds(one[0] - other[0]) else FALSE
         env.read(one)
         env.read(other)
         order = equality.order(one, other)
@@ -166,6 +171,7 @@ _ORDERS: Final[dict[str, Callable[[int], bool]]] = {
     ">": lambda order: order > 0,
     ">=": lambda order: order >= 0,
 }
+_ON_BOOLEANS: Final = {"=": (FALSE, TRUE), "!=": (TRUE, FALSE)}  # by whether the two are one
 _OF_TEXTS: Final = frozenset({"=", "!=", "in"})
 _PAIRWISE: Final = frozenset({"in", "contains"})
 _LIKE: Final = {"~": (TRUE, FALSE), "!~": (FALSE, TRUE)}

@@ -5,15 +5,16 @@ bounded by its budget whatever the expression and the input.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Final
 
 from gateway.fhirpath.arithmetic import ARITHMETIC, negative, positive
 from gateway.fhirpath.comparison import COMPARISONS, comparison, on_member
 from gateway.fhirpath.env import ROOT_NAMES, Env, Expr, Step
 from gateway.fhirpath.equality import distinct
-from gateway.fhirpath.items import NONE, BudgetExceeded, Collection, EvaluationError, Types, lift, only
-from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, strictly
-from gateway.fhirpath.navigation import member_step, type_step
+from gateway.fhirpath.items import FALSE, NONE, TRUE, BudgetExceeded, Collection, EvaluationError, Types, lift, only
+from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, negation, strictly
+from gateway.fhirpath.navigation import below_resource, child_count, from_this, member_step, type_step
 from gateway.fhirpath.ordering import turned
 from gateway.fhirpath.signature import Signature
 from gateway.fhirpath.tree import (
@@ -90,8 +91,8 @@ class Compiler:
 
     def _variable(self, node: Variable) -> Expr:
         name = node.name
-        if name in ("resource", "rootResource") and not self._scoped:
-            return _resource
+        if name in _ROOTS and not self._scoped:
+            return _ROOTS[name]
         if name in ROOT_NAMES or self._scoped:
             return lambda env: env.variable(name)
         types = self.types
@@ -107,14 +108,19 @@ class Compiler:
         return evaluate
 
     def _bare(self, node: Member | Function) -> Expr:
-        if isinstance(node, Member) and node.name[:1].isupper() and self.types.model.knows(node.name):
+        if isinstance(node, Member) and self._is_type(node):
             return _on_this(type_step(node.name, self.types))
+        if isinstance(node, Member):
+            return from_this(node.name, types=self.types)
         return _on_this(self._step(node))
+
+    def _is_type(self, node: Member) -> bool:
+        return node.name[:1].isupper() and self.types.model.knows(node.name)
 
     def _step(self, node: Node) -> Step:
         """What follows a dot, or stands alone on `$this`."""
         if isinstance(node, Member):
-            return member_step(node.name, self.types)
+            return member_step(node.name, types=self.types)
         if isinstance(node, Function):
             return self._call(node)
         alone = self.compile(node)  # `$this` and its like may be written after a dot
@@ -159,12 +165,49 @@ class Compiler:
     def _path(self, node: Path) -> Expr:
         if self._explain:
             return _chain(self.compile(node.base), (self._step(node.step),))
-        steps = [self._step(node.step)]
+        shortened = self._shortened(node.base, node.step)
+        if shortened is not None:
+            return shortened
+        steps = [node.step]
         base = node.base
         while isinstance(base, Path):
-            steps.append(self._step(base.step))
+            steps.append(base.step)
             base = base.base
-        return _chain(self.compile(base), tuple(reversed(steps)))
+        steps.reverse()
+        if not isinstance(base, Member) or self._is_type(base):
+            return _chain(self.compile(base), self._steps(steps))
+        names = [base.name, *_leading(steps)]
+        start = from_this(*names, types=self.types)
+        rest = self._steps(steps[len(names) - 1 :])
+        return _chain(start, rest) if rest else start
+
+    def _shortened(self, base: Node, step: Node) -> Expr | None:
+        """Steps that need no collection, or not one of their own."""
+        if not isinstance(step, Function) or step.arguments:
+            return None
+        if step.name in _PRESENCE:
+            return _presence(self.compile(base), *_PRESENCE[step.name])
+        if step.name == "not":
+            return negation(self.compile(base), self.truth)
+        if step.name == "count":
+            is_of_children = isinstance(base, Function) and base.name == "children"
+            return child_count if is_of_children else _count(self.compile(base))
+        if step.name == "descendants" and isinstance(base, Variable) and base.name == "resource":
+            return below_resource
+        return None
+
+    def _steps(self, nodes: list[Node]) -> tuple[Step, ...]:
+        """The steps of a path; elements that follow each other are one step."""
+        steps: list[Step] = []
+        at = 0
+        while at < len(nodes):
+            names = _leading(nodes[at:])
+            if names:
+                steps.append(member_step(*names, types=self.types))
+            else:
+                steps.append(self._step(nodes[at]))
+            at += len(names) or 1
+        return tuple(steps)
 
     def _indexer(self, node: Indexer) -> Expr:
         base, index = self.compile(node.base), self.scope(node.index)
@@ -255,6 +298,11 @@ def _defines(node: Node) -> bool:
     return False
 
 
+def _leading(nodes: list[Node]) -> list[str]:
+    """The names of the elements that a list of steps begins with."""
+    return [node.name for node in takewhile(lambda node: isinstance(node, Member), nodes) if isinstance(node, Member)]
+
+
 def _fixed(node: Node) -> Collection | None:
     """The value of a literal, or of a union of literals, at compile time."""
     if isinstance(node, Literal):
@@ -275,6 +323,13 @@ def _this(env: Env) -> Collection:
 
 def _resource(env: Env) -> Collection:
     return env.resource
+
+
+def _root(env: Env) -> Collection:
+    return env.root
+
+
+_ROOTS: Final[dict[str, Expr]] = {"resource": _resource, "rootResource": _root}
 
 
 def _index(env: Env) -> Collection:
@@ -324,6 +379,33 @@ def _chain(base: Expr, steps: tuple[Step, ...]) -> Expr:
         return found
 
     return evaluate
+
+
+def _presence(base: Expr, present: Collection, absent: Collection) -> Expr:
+    """`base.exists()` or `base.empty()`."""
+
+    def evaluate(env: Env) -> Collection:
+        found = present if base(env) else absent
+        env.left -= 2
+        if env.left < 0:
+            raise BudgetExceeded
+        return found
+
+    return evaluate
+
+
+def _count(base: Expr) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        found = len(base(env))
+        env.left -= 2
+        if env.left < 0:
+            raise BudgetExceeded
+        return [found]
+
+    return evaluate
+
+
+_PRESENCE: Final = {"exists": (TRUE, FALSE), "empty": (FALSE, TRUE)}
 
 
 def _lazy(call: Callable[..., Collection], truth: Truth, arguments: tuple[Expr, ...]) -> Step:

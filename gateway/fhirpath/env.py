@@ -46,32 +46,28 @@ class Given(NamedTuple):
 
 
 class Env:
-    """One evaluation. Every part of it belongs to one thread and ends with it."""
+    """One evaluation. Every part of it belongs to one thread and ends with it.
+
+    `root` is the resource around `resource`, when that is a contained one, and else `resource` itself
+    (http://hl7.org/fhir/R4/fhirpath.html#variables).
+    """
 
     __slots__ = (
-        "defined",
-        "failed",
-        "given",
-        "index",
-        "left",
-        "patterns",
-        "record",
-        "resource",
-        "this",
-        "total",
-        "types",
+        *("below", "context", "defined", "failed", "given", "index", "left", "patterns", "record", "resource", "root"),
+        *("this", "total", "types"),
     )
 
     def __init__(self, given: Given, budget: int) -> None:
         self.given = given
         self.types = given.types
-        self.resource = given.resource
-        self.this = given.context
+        self.root = self.resource = given.resource
+        self.this = self.context = given.context
         self.left = budget
+        self.below: tuple[Collection, Collection] | None = None
         self.index: int | None = None
         self.total: Collection | None = None
         self.defined = _NOTHING
-        self.patterns: set[str] = set()
+        self.patterns: frozenset[str] = frozenset()
         self.failed: tuple[int, int] | None = None
         self.record: list[tuple[int, int, Collection]] | None = None
 
@@ -109,10 +105,8 @@ class Env:
             found = self.defined[name]
             self.spend(len(found))  # it was paid for once, and can be walked many times
             return found
-        if name == "context":
-            return self.given.context
         if name in ROOT_NAMES:
-            return self.resource
+            return self.resource if name == "resource" else self.context if name == "context" else self.root
         variables = self.given.variables
         if name in variables:
             found = lift(variables[name], self.types)

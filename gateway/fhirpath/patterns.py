@@ -50,7 +50,7 @@ def searched(env: Env, text: str, expression: str, flags: str) -> "re2._Regexp[s
     compiled = flagged(expression, flags)
     states = int(compiled.programsize)
     if compiled.pattern not in env.patterns:
-        env.patterns.add(compiled.pattern)
+        env.patterns |= {compiled.pattern}
         env.spend(_COMPILE_WORK + states)
     env.spend(_SEARCH_WORK + _GROUP_WORK * int(compiled.groups) + len(text) * states // _STATES)
     return compiled

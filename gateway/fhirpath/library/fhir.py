@@ -20,7 +20,7 @@ from gateway.fhirpath.items import (
     plain,
 )
 from gateway.fhirpath.markup import is_fhir_html
-from gateway.fhirpath.signature import Signature, simple, text
+from gateway.fhirpath.signature import Signature, text
 from gateway.fhirpath.type_tests import type_info
 
 _MARK_WORK: Final = 4  # of each element, attribute and entity
@@ -39,9 +39,13 @@ def _extension(env: Env, focus: Collection, url: Collection) -> Collection:
     return [one for one in found if is_in(url[0], members(one, "url", env.types))]
 
 
-def _has_value(focus: Collection) -> Collection:
+def _has_value(_env: Env, focus: Collection) -> Collection:
     """Whether the input is one primitive with a value, and not only with extensions."""
-    return TRUE if len(focus) == 1 and is_system(plain(focus[0])) else FALSE
+    if len(focus) != 1:
+        return FALSE
+    item = focus[0]
+    value = item.value if type(item) is Element else item
+    return FALSE if type(value) is dict else TRUE if type(value) is str or is_system(value) else FALSE
 
 
 def _get_value(_env: Env, focus: Collection) -> Collection:
@@ -147,7 +151,7 @@ def _conforms_to(env: Env, focus: Collection, profile: Collection) -> Collection
 
 FHIR: Final[dict[str, Signature]] = {
     "extension": Signature(1, 1, _extension),
-    "hasValue": Signature(0, 0, simple(_has_value)),
+    "hasValue": Signature(0, 0, _has_value),
     "getValue": Signature(0, 0, _get_value),
     "resolve": Signature(0, 0, _resolve),
     "memberOf": Signature(1, 1, _member_of),
