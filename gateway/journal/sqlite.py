@@ -16,7 +16,7 @@ from gateway.journal import rows
 from gateway.journal.entries import Entries, Session
 from gateway.journal.owners import OwnerLock, gone
 from gateway.journal.sealing import Sealer, sealer_for
-from gateway.journal.sqlite_damage import UNREADABLE, refuse_damage, told
+from gateway.journal.sqlite_damage import refuse_damage, told
 from gateway.journal.sqlite_writer import SqliteWriter
 from gateway.journal.statements import migrations, statements
 from gateway.saga.intent import Intent
@@ -128,19 +128,18 @@ def _connect(path: Path, sealer: Sealer) -> sqlite3.Connection:
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     os.fchmod(descriptor, 0o600)  # -wal and -shm inherit the mode
     os.close(descriptor)
+    refuse_damage(path)
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     # Damaged text must show as a damaged row, not as an error of the whole statement.
     connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     try:
         _prepare(connection, path, sealer)
-    except UnicodeDecodeError as error:  # of SQLite's own message, which quotes a damaged schema
+    except sqlite3.OperationalError:
         connection.close()
-        raise JournalUnavailable(told(path, "its schema is no text")) from error
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        if getattr(error, "sqlite_errorname", "").startswith(UNREADABLE):
-            raise JournalUnavailable(told(path, str(error))) from error
         raise
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        connection.close()
+        raise JournalUnavailable(told(path, str(error))) from error
     except BaseException:
         connection.close()
         raise
@@ -154,7 +153,6 @@ def _prepare(connection: sqlite3.Connection, path: Path, sealer: Sealer) -> None
     connection.execute("PRAGMA synchronous = FULL")
     if connection.execute("PRAGMA synchronous").fetchone()[0] != _FULL:
         raise JournalUnavailable("synchronous is not FULL")
-    refuse_damage(connection, path)
     connection.execute("PRAGMA secure_delete = ON")  # payloads of closed entries are overwritten, not just unlinked
     known = migrations("sqlite")[-1].version
     version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -8,14 +8,14 @@ https://www.sqlite.org/walformat.html.) What a single row says is held against i
 import sqlite3
 import struct
 import time
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import structlog
 
 from gateway.saga.journal_port import JournalUnavailable
 
-UNREADABLE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_UNREADABLE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _MOST_SECONDS = 10.0  # some gigabytes; a start must not wait for ever
 _INSTRUCTIONS_BETWEEN_LOOKS = 100_000
 _SMALL_BYTES = 64 * 1024 * 1024  # so much is checked with every index in half a second
@@ -23,6 +23,7 @@ _OPEN = "state IN ('intended', 'stored', 'compensating')"
 _HEADER, _FRAME = 32, 24
 _MAGIC = (0x377F0682, 0x377F0683)  # the last bit: checksums are over big-endian words
 _WORD = 0xFFFFFFFF
+_MOST_READS = 5
 _log = structlog.get_logger("journal")
 
 
@@ -31,23 +32,32 @@ def told(path: Path, why: str) -> str:
     return f"its file {path} is damaged: {why}. Nothing was changed; deploy/RUNBOOK.md says how to go on"
 
 
-def refuse_damage(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises JournalUnavailable when pages, index or log are not what was written."""
-    lost = _lost_commits(connection, path)
+def refuse_damage(path: Path) -> None:
+    """Raises JournalUnavailable when pages, index or log are not what was written. Changes nothing.
+
+    Before the journal is opened for good, and read-only: whoever closes a file last moves its log into it. No file that
+    SQLite has locked is opened here by another way: closing it would free the locks of the whole process.
+    """
+    lost = _lost_commits(path)
     if lost:
         raise JournalUnavailable(told(path, lost))
     started = time.monotonic()
-    connection.set_progress_handler(lambda: time.monotonic() > started + _MOST_SECONDS, _INSTRUCTIONS_BETWEEN_LOOKS)
-    try:
-        wrong = _wrong(connection, small=path.stat().st_size < _SMALL_BYTES)
-        if wrong:
-            raise JournalUnavailable(told(path, wrong))
-    except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorname", "") != "SQLITE_INTERRUPT":
-            raise
-        _log.warning("journal.check_cut_short", seconds=_MOST_SECONDS)
-    finally:
-        connection.set_progress_handler(None, 0)
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
+        connection.set_progress_handler(lambda: time.monotonic() > started + _MOST_SECONDS, _INSTRUCTIONS_BETWEEN_LOOKS)
+        try:
+            wrong = _wrong(connection, small=path.stat().st_size < _SMALL_BYTES)
+        except UnicodeDecodeError:  # of SQLite's own message, which quotes a damaged schema
+            wrong = "its schema is no text"
+        except sqlite3.DatabaseError as error:
+            name = getattr(error, "sqlite_errorname", "")
+            if name == "SQLITE_INTERRUPT":
+                _log.warning("journal.check_cut_short", seconds=_MOST_SECONDS)
+                return
+            if not name.startswith(_UNREADABLE):
+                raise
+            wrong = str(error)
+    if wrong:
+        raise JournalUnavailable(told(path, wrong))
 
 
 def _wrong(connection: sqlite3.Connection, *, small: bool) -> str | None:
@@ -72,26 +82,23 @@ def _open_entries(connection: sqlite3.Connection, how: str) -> int:
     return count
 
 
-def _lost_commits(connection: sqlite3.Connection, path: Path) -> str | None:
+def _lost_commits(path: Path) -> str | None:
     """What is wrong with the write-ahead log, or None.
 
     The writer syncs each commit before it begins the next: a loss of power can cut the last one, never two.
     """
-    connection.execute("BEGIN IMMEDIATE")  # nobody writes meanwhile
     try:
-        log = path.with_name(f"{path.name}-wal").read_bytes()
-        index = path.with_name(f"{path.name}-shm").read_bytes()
+        log = _read_unmoved(path.with_name(f"{path.name}-wal"))
     except FileNotFoundError:
         return None
-    finally:
-        connection.execute("ROLLBACK")
     header = log[:_HEADER]
     if len(header) < _HEADER or not any(header):
         return None
-    if not _is_sound(header):
+    magic = struct.unpack_from(">I", header)[0]
+    order = ">" if magic & 1 else "<"
+    if magic not in _MAGIC or _sum(header[:24], order, (0, 0)) != struct.unpack_from(">2I", header, 24):
         return "the head of its write-ahead log does not match its checksum"
-    believed = struct.unpack_from("=I", index, 16)[0]
-    cut = sum(number > believed for number in _commits(log, header))
+    cut = _commits_after_damage(log, order)
     if cut > 1:
         return f"its write-ahead log breaks off {cut} commits before its end"
     if cut:
@@ -99,21 +106,38 @@ def _lost_commits(connection: sqlite3.Connection, path: Path) -> str | None:
     return None
 
 
-def _is_sound(header: bytes) -> bool:
-    magic, *_, first, second = struct.unpack(">8I", header)
-    if magic not in _MAGIC:
-        return False
-    words = struct.unpack(">6I" if magic & 1 else "<6I", header[: _HEADER - 8])
-    one = two = 0
-    for even, odd in zip(words[::2], words[1::2], strict=True):
+def _read_unmoved(path: Path) -> bytes:
+    """The log, read twice the same: another worker may be writing it."""
+    content = path.read_bytes()
+    for _ in range(_MOST_READS):
+        again = path.read_bytes()
+        if again == content:
+            break
+        content = again
+    return content
+
+
+def _commits_after_damage(log: bytes, order: str) -> int:
+    """How many transactions of this log end in or behind the first frame that does not match its checksum.
+
+    Frames of an older log have another salt, and mean nothing.
+    """
+    (page,), salt, running = struct.unpack_from(">I", log, 8), log[16:24], struct.unpack_from(">2I", log, 24)
+    sound, lost = True, 0
+    for start in range(_HEADER, len(log) - _FRAME - page + 1, _FRAME + page):
+        ends = any(log[start + 4 : start + 8]) and log[start + 8 : start + 16] == salt
+        if sound:
+            running = _sum(log[start : start + 8], order, running)
+            running = _sum(log[start + _FRAME : start + _FRAME + page], order, running)
+            sound = log[start + 8 : start + 16] == salt and running == struct.unpack_from(">2I", log, start + 16)
+        lost += ends and not sound
+    return lost
+
+
+def _sum(content: bytes, order: str, running: tuple[int, int]) -> tuple[int, int]:
+    """SQLite's checksum, continued."""
+    one, two = running
+    for even, odd in struct.iter_unpack(f"{order}2I", content):
         one = (one + even + two) & _WORD
         two = (two + odd + one) & _WORD
-    return (one, two) == (first, second)
-
-
-def _commits(log: bytes, header: bytes) -> Iterator[int]:
-    """The numbers of the frames that end a transaction of this log; older ones have another salt."""
-    (page,), salt = struct.unpack_from(">I", header, 8), header[16:24]
-    for number, start in enumerate(range(_HEADER, len(log) - _FRAME - page + 1, _FRAME + page), start=1):
-        if log[start + 8 : start + 16] == salt and any(log[start + 4 : start + 8]):
-            yield number
+    return one, two

@@ -19,7 +19,7 @@ from gateway.journal.sqlite import SqliteJournal
 from gateway.saga.intent import Intent, State
 from gateway.saga.journal_port import JournalUnavailable
 from gateway.saga.table import Event
-from tests.faults.processes import Gateway
+from tests.faults.processes import Gateway, observation
 from tests.journal.entries import entry
 
 ENTRIES = 30
@@ -82,6 +82,12 @@ async def found(folder: Path) -> Result:
         await journal.close()
 
 
+def everything(folder: Path) -> dict[str, bytes]:
+    """What holds the journal; an empty log holds nothing, and its index is made anew by whoever opens it."""
+    files = {name: folder / name for name in ("journal.db", "journal.db-wal")}
+    return {name: content for name, path in files.items() if path.exists() and (content := path.read_bytes())}
+
+
 def steered(intent: Intent) -> tuple[object, ...]:
     return tuple(getattr(intent, name) for name in STEERING)
 
@@ -110,7 +116,10 @@ async def outcomes(
         copy = folder / f"copy-{seed}"
         shutil.copytree(folder / "sound", copy)
         damage(copy, Random(seed))
-        counted[outcome(expected, await found(copy))] += 1
+        before = everything(copy)
+        ended = outcome(expected, await found(copy))
+        assert ended != "refused" or everything(copy) == before, "a refusal changes nothing"
+        counted[ended] += 1
         shutil.rmtree(copy)
     return counted
 
@@ -239,6 +248,17 @@ async def test_a_check_that_takes_too_long_ends_and_says_so(
     monkeypatch.setattr(sqlite_damage, "_INSTRUCTIONS_BETWEEN_LOOKS", 1)
     assert outcome(expected, await found(folder / "sound")) == "went on"
     assert "journal.check_cut_short" in capsys.readouterr().out
+
+
+def test_looking_for_damage_frees_no_lock_of_a_running_gateway(gateway: Gateway) -> None:
+    """Closing a file that SQLite has locked frees the locks of the whole process: another one would cut the index."""
+    gateway.start()
+    for number in range(3):
+        assert gateway.states() == ({"committed": number} if number else {})
+        answer = gateway.push("PUT", f"Observation/locked-{number}", observation(id=f"locked-{number}"))
+        assert answer is not None
+        assert answer.status_code == 201
+    assert gateway.stop() == 0
 
 
 def test_a_gateway_refuses_a_damaged_journal_and_says_which(gateway: Gateway) -> None:
