@@ -88,7 +88,7 @@ class PostgresWriter(Writer[PostgresConnection]):
                 connection.close()
                 raise
         except psycopg.Error as error:
-            raise JournalUnavailable(f"cannot be opened: {_name(error)}") from error
+            raise JournalUnavailable(f"cannot be opened: {_told_by_server(error)}") from error
         self._connection = connection
 
     def _disconnect(self) -> None:
@@ -246,6 +246,11 @@ def _passing(error: psycopg.Error) -> bool:
     if state is None:
         return isinstance(error, psycopg.OperationalError)
     return state[:2] in {"08", "40", "53", "55", "57", "58"}
+
+
+def _told_by_server(error: psycopg.Error) -> str:
+    """The text of an error of connecting: it names host, port, user and certificate, and holds nothing of a record."""
+    return _name(error) if error.sqlstate is not None else f"{_name(error)}: {' '.join(str(error).split())}"
 
 
 def _name(error: psycopg.Error) -> str:

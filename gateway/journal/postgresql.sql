@@ -2,12 +2,13 @@
 
 -- name: begin
 INSERT INTO intent (
-    decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
-    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, server_time, send_deadline,
+    steering, decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
+    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, server_time,
+    send_deadline,
     stored_id, stored_version, upstream_status, created, attempts, refusals, next_attempt_at, failed, reason,
     updated_at
 ) VALUES (
-    %(decision_id)s, %(write_id)s, %(owner)s, %(epoch)s, %(state)s, %(interaction)s, %(type)s, %(id)s,
+    %(steering)s, %(decision_id)s, %(write_id)s, %(owner)s, %(epoch)s, %(state)s, %(interaction)s, %(type)s, %(id)s,
     %(if_none_exist)s, %(body)s, %(prior_version)s, %(prior_body)s, %(prior_tombstone)s, %(policy_revision)s,
     %(applied)s, %(facts)s, %(client_id)s, %(issuer)s, %(started_at)s, %(server_time)s, %(send_deadline)s, %(stored_id)s,
     %(stored_version)s, %(upstream_status)s, %(created)s, %(attempts)s, %(refusals)s, %(next_attempt_at)s,
@@ -17,7 +18,7 @@ INSERT INTO intent (
 -- Owner, epoch and state as expected, or nothing changes.
 -- name: advance
 UPDATE intent SET
-    state = %(state)s, prior_version = %(prior_version)s,
+    steering = %(steering)s, state = %(state)s, prior_version = %(prior_version)s,
     prior_body = CASE WHEN prior_version IS NOT DISTINCT FROM %(prior_version)s THEN prior_body ELSE %(prior_body)s END,
     send_deadline = %(send_deadline)s, stored_id = %(stored_id)s, stored_version = %(stored_version)s,
     upstream_status = %(upstream_status)s, created = %(created)s, attempts = %(attempts)s, refusals = %(refusals)s,
@@ -27,7 +28,7 @@ WHERE decision_id = %(decision_id)s AND owner = %(owner)s AND epoch = %(epoch)s 
 -- A closed entry loses its payloads.
 -- name: close
 UPDATE intent SET
-    state = %(state)s, prior_version = %(prior_version)s, send_deadline = %(send_deadline)s,
+    steering = %(steering)s, state = %(state)s, prior_version = %(prior_version)s, send_deadline = %(send_deadline)s,
     stored_id = %(stored_id)s, stored_version = %(stored_version)s, upstream_status = %(upstream_status)s,
     created = %(created)s, attempts = %(attempts)s, refusals = %(refusals)s, next_attempt_at = %(next_attempt_at)s,
     failed = %(failed)s, reason = %(reason)s, updated_at = %(updated_at)s, body = '', prior_body = NULL, facts = '',
@@ -41,6 +42,7 @@ SELECT * FROM intent WHERE decision_id = %(decision_id)s FOR UPDATE;
 -- What its sender learned too late: the entry is its own again, payloads and all.
 -- name: reclaim
 UPDATE intent SET
+    steering = %(steering)s,
     owner = %(owner)s, epoch = %(epoch)s, state = %(state)s, if_none_exist = %(if_none_exist)s, body = %(body)s,
     prior_version = %(prior_version)s, prior_body = %(prior_body)s, facts = %(facts)s, send_deadline =
     %(send_deadline)s, stored_id = %(stored_id)s, stored_version = %(stored_version)s, upstream_status =

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from gateway.fhir.interaction import InteractionCode
 from gateway.journal.sealing import Sealer, Unreadable
-from gateway.saga.intent import Intent, State
+from gateway.saga.intent import CLOSED, Intent, State
 
 Value = str | bytes | float | int | None
 Values = Mapping[str, Value | list[str]]
@@ -33,6 +33,7 @@ def values_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
     # A search may name a patient by number: what a payload is, though it stood in a header.
     search = None if intent.if_none_exist is None else intent.if_none_exist.encode()
     row["if_none_exist"] = _sealed(sealer, search, intent.decision_id, "if_none_exist")
+    row["steering"] = _steering(intent, sealer)
     return row
 
 
@@ -45,6 +46,7 @@ def changes_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
     """The columns that a move may change, and the entry they belong to."""
     return {
         "decision_id": intent.decision_id,
+        "steering": _steering(intent, sealer),
         "state": intent.state.value,
         "prior_version": intent.prior_version,
         "prior_body": _sealed(sealer, intent.prior_body, intent.decision_id, "prior_body"),
@@ -63,21 +65,78 @@ def changes_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
 
 
 def opened(row: Row, sealer: Sealer) -> Opened:
-    """The intent of a whole row, with its payloads as far as a key is at hand."""
-    decision_id = str(row["decision_id"])
+    """The intent of a whole row, with its payloads as far as a key is at hand; of a damaged one, its name alone."""
+    decision_id, tag = str(row["decision_id"]), row["steering"]
     try:
+        intent = _intent(row, dict.fromkeys(_SEALED))
+    except ValueError:
+        return Opened(intent=_damaged(row), unreadable=_CHANGED)
+    try:
+        if isinstance(tag, bytes) and not sealer.tagged(tag, _steered(intent)):
+            return Opened(intent=_damaged(row), unreadable=_CHANGED)
         payloads = {name: _open(sealer, row[name], decision_id, name) for name in _SEALED}
     except Unreadable as why:
-        return Opened(intent=_intent(row, dict.fromkeys(_SEALED)), unreadable=str(why))
+        return Opened(intent=intent, unreadable=str(why))
     return Opened(intent=_intent(row, payloads))
 
 
 def listed(row: Row) -> Intent:
     """The intent of a row without its payloads."""
-    return _intent(row, dict.fromkeys(_SEALED))
+    try:
+        return _intent(row, dict.fromkeys(_SEALED))
+    except ValueError:
+        return _damaged(row)
 
 
+_CHANGED = "its row was changed in the journal"
 _SEALED = ("body", "prior_body", "facts", "if_none_exist")
+
+
+def _damaged(row: Row) -> Intent:
+    """What can be said of a row that cannot be believed: enough to give it up, and to show it to a person."""
+    state = str(row["state"])
+    return Intent(
+        decision_id=str(row["decision_id"]),
+        write_id=str(row["write_id"]),
+        interaction=InteractionCode.CREATE,
+        type="",
+        body=b"",
+        client_id="",
+        issuer="",
+        started_at=0.0,
+        owner=str(row["owner"]),
+        epoch=_integer(row["epoch"]) or 0,
+        state=State(state) if state in set(State) else State.STUCK,
+        reason=_CHANGED,
+    )
+
+
+def _steering(intent: Intent, sealer: Sealer) -> bytes | None:
+    """Nothing is steered by an entry that is closed."""
+    return None if intent.state in CLOSED else sealer.tag(_steered(intent))
+
+
+def _steered(intent: Intent) -> tuple[object, ...]:
+    """All that says what is looked for, judged by, removed or restored; and who may ask for the outcome."""
+    return (
+        intent.decision_id,
+        intent.write_id,
+        intent.interaction.value,
+        intent.type,
+        intent.id,
+        intent.prior_version,
+        intent.prior_tombstone,
+        intent.policy_revision,
+        intent.applied,
+        intent.client_id,
+        intent.issuer,
+        intent.started_at,
+        intent.server_time,
+        intent.send_deadline,
+        intent.stored_id,
+        intent.stored_version,
+        intent.created,
+    )
 
 
 def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:

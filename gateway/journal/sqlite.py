@@ -7,6 +7,8 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +16,7 @@ from gateway.journal import rows
 from gateway.journal.entries import Entries, Session
 from gateway.journal.owners import OwnerLock, gone
 from gateway.journal.sealing import Sealer, sealer_for
+from gateway.journal.sqlite_damage import refuse_damage, told
 from gateway.journal.sqlite_writer import SqliteWriter
 from gateway.journal.statements import migrations, statements
 from gateway.saga.intent import Intent
@@ -125,16 +128,25 @@ def _connect(path: Path, sealer: Sealer) -> sqlite3.Connection:
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     os.fchmod(descriptor, 0o600)  # -wal and -shm inherit the mode
     os.close(descriptor)
+    refuse_damage(path)
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    # Damaged text must show as a damaged row, not as an error of the whole statement.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     try:
-        _prepare(connection, sealer)
+        _prepare(connection, path, sealer)
+    except sqlite3.OperationalError:
+        connection.close()
+        raise
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        connection.close()
+        raise JournalUnavailable(told(path, str(error))) from error
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, sealer: Sealer) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, sealer: Sealer) -> None:
     """Settings first, each verified: a file system or build that cannot keep them must not hold a journal."""
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise JournalUnavailable("the file system does not allow a write-ahead log")
@@ -148,6 +160,25 @@ def _prepare(connection: sqlite3.Connection, sealer: Sealer) -> None:
         raise JournalUnavailable(f"its schema {version} is newer than this program's {known}")
     if version < known:
         _migrate(connection, sealer, known)
+    if not _columns(connection) >= _columns_wanted():
+        raise JournalUnavailable(told(path, "its tables are not those of its schema"))
+
+
+def _columns(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
+    """Table, name, type, NOT NULL and place in the key of every column."""
+    return frozenset(
+        connection.execute(
+            'SELECT found.name, each.name, each.type, each."notnull", each.pk '
+            "FROM sqlite_master AS found JOIN pragma_table_info(found.name) AS each WHERE found.type = 'table'"
+        )
+    )
+
+
+@cache
+def _columns_wanted() -> frozenset[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
+        _migrate(memory, Sealer([bytes(32)]), migrations("sqlite")[-1].version)
+        return _columns(memory)
 
 
 def _migrate(connection: sqlite3.Connection, sealer: Sealer, known: int) -> None:

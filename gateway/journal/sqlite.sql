@@ -2,12 +2,13 @@
 
 -- name: begin
 INSERT INTO intent (
-    decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
-    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, server_time, send_deadline,
+    steering, decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
+    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, server_time,
+    send_deadline,
     stored_id, stored_version, upstream_status, created, attempts, refusals, next_attempt_at, failed, reason,
     updated_at
 ) VALUES (
-    :decision_id, :write_id, :owner, :epoch, :state, :interaction, :type, :id, :if_none_exist, :body,
+    :steering, :decision_id, :write_id, :owner, :epoch, :state, :interaction, :type, :id, :if_none_exist, :body,
     :prior_version, :prior_body, :prior_tombstone, :policy_revision, :applied, :facts, :client_id, :issuer,
     :started_at, :server_time, :send_deadline, :stored_id, :stored_version, :upstream_status, :created, :attempts, :refusals,
     :next_attempt_at, :failed, :reason, :updated_at
@@ -16,7 +17,7 @@ INSERT INTO intent (
 -- Owner, epoch and state as expected, or nothing changes.
 -- name: advance
 UPDATE intent SET
-    state = :state, prior_version = :prior_version,
+    steering = :steering, state = :state, prior_version = :prior_version,
     prior_body = CASE WHEN prior_version IS :prior_version THEN prior_body ELSE :prior_body END,
     send_deadline = :send_deadline, stored_id = :stored_id, stored_version = :stored_version,
     upstream_status = :upstream_status, created = :created, attempts = :attempts, refusals = :refusals,
@@ -26,7 +27,7 @@ WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state
 -- A closed entry loses its payloads.
 -- name: close
 UPDATE intent SET
-    state = :state, prior_version = :prior_version, send_deadline = :send_deadline, stored_id = :stored_id,
+    steering = :steering, state = :state, prior_version = :prior_version, send_deadline = :send_deadline, stored_id = :stored_id,
     stored_version = :stored_version, upstream_status = :upstream_status, created = :created, attempts = :attempts,
     refusals = :refusals, next_attempt_at = :next_attempt_at, failed = :failed, reason = :reason,
     updated_at = :updated_at, body = x'', prior_body = NULL, facts = x'', if_none_exist = NULL
@@ -38,6 +39,7 @@ SELECT * FROM intent WHERE decision_id = :decision_id;
 -- What its sender learned too late: the entry is its own again, payloads and all.
 -- name: reclaim
 UPDATE intent SET
+    steering = :steering,
     owner = :owner, epoch = :epoch, state = :state, if_none_exist = :if_none_exist, body = :body, prior_version
     = :prior_version, prior_body = :prior_body, facts = :facts, send_deadline = :send_deadline, stored_id =
     :stored_id, stored_version = :stored_version, upstream_status = :upstream_status, created = :created,

@@ -144,4 +144,4 @@ def test_the_schema_has_every_field_of_an_intent(file: str, table: str) -> None:
     later = [path.read_text() for path in folder.glob(f"{backend}-*.sql") if path.stem > f"{backend}-{version}"]
     found = re.findall(r"^    ([a-z_]+) ", columns, re.MULTILINE)
     found += re.findall(r"ADD COLUMN ([a-z_]+) ", "".join(later))
-    assert set(found) == {each.name for each in fields(Intent)}
+    assert set(found) - {"steering"} == {each.name for each in fields(Intent)}
