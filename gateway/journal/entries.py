@@ -129,14 +129,14 @@ class Entries(ABC):
 
         return await self._do(run)
 
-    async def stored_ids(self, type_: str, ids: Collection[str]) -> frozenset[str]:
-        """Which of these ids entries say they stored."""
+    async def stored_versions(self, type_: str, ids: Collection[str]) -> frozenset[tuple[str, str]]:
+        """Which versions (id, version) of these resources entries say they stored."""
         if not ids:
             return frozenset()
 
-        def run(session: Session) -> Callable[[], frozenset[str]]:
-            result = session.execute("stored_ids", {"type": type_, "ids": sorted(ids)})
-            return lambda: frozenset(str(row["stored_id"]) for row in result.rows())
+        def run(session: Session) -> Callable[[], frozenset[tuple[str, str]]]:
+            result = session.execute("stored_versions", {"type": type_, "ids": sorted(set(ids))})
+            return lambda: frozenset((str(row["stored_id"]), str(row["stored_version"])) for row in result.rows())
 
         return await self._do(run)
 

@@ -171,8 +171,9 @@ DELETE FROM lease WHERE (owner, epoch) IN (
     ) FOR UPDATE SKIP LOCKED
 );
 
--- name: stored_ids
-SELECT stored_id FROM intent WHERE type = %(type)s AND stored_id = ANY(%(ids)s);
+-- name: stored_versions
+SELECT stored_id, stored_version FROM intent WHERE type = %(type)s AND stored_id = ANY(%(ids)s)
+    AND stored_version IS NOT NULL;
 
 -- name: count_unsettled
 SELECT state, count(*) AS entries, min(started_at) AS oldest FROM intent

@@ -125,8 +125,9 @@ UPDATE intent SET owner = :owner, epoch = :epoch, next_attempt_at = :now WHERE d
     SELECT decision_id FROM intent WHERE owner = :other AND state IN ('intended', 'stored', 'compensating') LIMIT :limit
 );
 
--- name: stored_ids
-SELECT stored_id FROM intent WHERE type = :type AND stored_id IN (SELECT value FROM json_each(:ids));
+-- name: stored_versions
+SELECT stored_id, stored_version FROM intent WHERE type = :type AND stored_id IN (SELECT value FROM json_each(:ids))
+    AND stored_version IS NOT NULL;
 
 -- name: count_unsettled
 SELECT state, count(*) AS entries, min(started_at) AS oldest FROM intent

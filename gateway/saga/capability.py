@@ -33,7 +33,8 @@ class Capability:
     first version is `1` and each later one is one more; without it no creation is proven by its version.
     `guarded_update`: If-Match on PUT is honoured, so that an outdated write cannot be applied late. `known`: the
     server was asked; until then nothing is looked for or undone, for the wrong way could harm another writer.
-    `purges`: one version can be removed from history, and that alone (HAPI's `$expunge`).
+    `purges`: one version can be removed from history, and that alone (HAPI's `$expunge`). `records_ids`: the gateway's
+    own request ids were seen to arrive and to be recorded whole.
     """
 
     known: bool = True
@@ -45,10 +46,15 @@ class Capability:
     numbered_versions: bool = True
     guarded_update: bool = False
     purges: bool = False
+    records_ids: bool = False
 
     def is_first(self, version: str) -> bool:
         """Whether a version proves that nothing was there before."""
         return self.numbered_versions and version == "1"
+
+    def may_be_first(self, version: str) -> bool:
+        """Whether it is not known that something was there before."""
+        return self.is_first(version) or not self.numbered_versions or _number(version) is None
 
     def after(self, version: str | None) -> str | None:
         """The version that follows (`None`: nothing before), or None where the server does not count."""
@@ -63,6 +69,11 @@ class Capability:
         """The version that precedes, or None where there is none or the server does not count."""
         number = _number(version) if self.numbered_versions else None
         return None if number is None or number <= 1 else str(number - 1)
+
+    def no_later(self, version: str, other: str | None) -> bool:
+        """Whether a version is known not to come after another one; False where the server does not count."""
+        one, two = _number(version), None if other is None else _number(other)
+        return self.numbered_versions and one is not None and two is not None and one <= two
 
 
 def _number(version: str) -> int | None:

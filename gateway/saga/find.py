@@ -18,7 +18,23 @@ from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
 from gateway.saga.proof import Stored, creation
 
 _DATE_MARGIN = 2.0  # seconds; times of the server have whole ones in places
-StoredIds = Callable[[str, Collection[str]], Awaitable[frozenset[str]]]
+StoredVersions = Callable[[str, Collection[str]], Awaitable[frozenset[tuple[str, str]]]]
+_ACCEPTED = frozenset({200, 201})
+
+
+class Stamps:
+    """Whether this server was seen to record the gateway's own request ids, by what was read back last.
+
+    Something in between may replace `X-Request-ID`; a whole id that is not ours says something about whose a version
+    is only where ours are known to arrive.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def note(self, write_id: str, resource: JsonObject) -> None:
+        """A version that is known to be of this write."""
+        self.seen = request_id_of(resource) == write_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +57,16 @@ Found = Stored | NotThere | Untellable | Unclear
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finder:
-    """Looks for one write. `stored_ids` says which resources other journalled writes explain."""
+    """Looks for one write. `stored` says which versions (id, version) of resources other journalled writes explain.
+
+    What the server made of the write may not say what was sent: it is the very thing that rules of phase `after` are
+    for. So "not there" is an answer only where no version is left that could be this write, altered.
+    """
 
     lookups: Lookups
-    stored_ids: StoredIds
+    stored: StoredVersions
     limits: BodyLimits
+    stamps: Stamps
 
     async def find(self, intent: Intent, capability: Capability, *, last: bool = False) -> Found:
         """Where the write is, if anywhere. `last`: finding nothing will be believed, so no way is left untried."""
@@ -53,43 +74,71 @@ class Finder:
             sent = parse(intent.body, self.limits)
         except GatewayError:
             return Untellable(reason="the journalled payload cannot be read")
+        found = await self._find(intent, sent, capability, last=last)
+        nothing = isinstance(found, NotThere) and (last or found.final)
+        if nothing and intent.upstream_status in _ACCEPTED and intent.stored_id is None:
+            return Untellable(reason="the server said that it stored the write, and it is not found")
+        return found
+
+    async def _find(self, intent: Intent, sent: JsonObject, capability: Capability, *, last: bool) -> Found:
         if intent.interaction is not InteractionCode.CREATE or _drawn(intent):
-            return await self._updated(intent, sent, capability)
+            return await self._updated(intent, sent, capability, last=last)
+        if intent.stored_id is not None:
+            return await self._named(intent, intent.stored_id, sent, capability)
         if capability.find_lost is FindLost.REQUEST_ID:
             found = await self._by_request_id(intent, capability)
             if isinstance(found, Untellable) and found.unsupported:
-                return await self._by_history(intent, sent, capability, by_content=True)
+                return await self._by_history(intent, sent, capability, last=last)
             return await self._confirmed(intent, sent, capability) if last and found == NotThere() else found
         if capability.find_lost in (FindLost.HISTORY, FindLost.ASSIGNED_ID):
-            return await self._by_history(intent, sent, capability, by_content=True)
+            return await self._by_history(intent, sent, capability, last=last)
         return Untellable(reason="this server offers no way to find a created resource again")
 
-    async def _updated(self, intent: Intent, sent: JsonObject, capability: Capability) -> Found:
+    async def _named(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
+        """The answer named the resource, but no version of it. The id is nobody else's; the version has to be."""
+        look = await self.lookups.current(intent.type, id_)
+        if isinstance(look, Unclear):
+            unusable = Untellable(reason="the server tells no version of what it stored")
+            return look if look.trouble is Trouble.OUTAGE else unusable
+        if isinstance(look, Absent):
+            return NotThere()
+        same = request_id_of(look.resource) == intent.write_id or same_content(look.resource, sent, ignore_id=True)
+        if same or capability.is_first(look.version):
+            return _stored(intent, look, capability)
+        return Untellable(reason="the server did not tell which version it stored, and another one may be current")
+
+    async def _updated(self, intent: Intent, sent: JsonObject, capability: Capability, *, last: bool) -> Found:
         """A PUT is found by its id and the version that follows the one it was guarded by."""
         id_ = intent.id or ""
         expected = capability.after(intent.prior_version or intent.prior_tombstone)
         if expected is not None:
             look = await self.lookups.version(intent.type, id_, expected)
             if isinstance(look, Seen):
-                if _is_ours(intent, sent, look.resource, capability):
+                if self._is_ours(intent, sent, look.resource, capability):
                     return _stored(intent, look, capability)
                 if intent.prior_version is not None and capability.guarded_update:
-                    return NotThere(final=True)  # its guard names a version that is no longer current
+                    # Its guard names a version that is no longer current: all that is left is whose this one is.
+                    if not await self._suspects(intent, (look,), capability):
+                        return NotThere(final=True)
+                    return _altered() if last else NotThere()
             elif isinstance(look, Unclear) and look.trouble is Trouble.OUTAGE:
                 return look
-        return await self._in_instance_history(intent, id_, sent, capability)
+        return await self._in_instance_history(intent, id_, sent, capability, last=last)
 
-    async def _in_instance_history(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
+    async def _in_instance_history(
+        self, intent: Intent, id_: str, sent: JsonObject, capability: Capability, *, last: bool
+    ) -> Found:
         """Versions need not follow each other: look through what was written to this id since."""
         hits = await self.lookups.history(intent.type, id_, intent.started_at, by_server=intent.server_time)
         if isinstance(hits, Unclear):
             return hits if hits.trouble is Trouble.OUTAGE else await self._by_current(intent, id_, sent, capability)
-        ours = [
-            hit
-            for hit in hits
-            if hit.version != intent.prior_version and _is_ours(intent, sent, hit.resource, capability)
-        ]
-        return _only(intent, ours, capability, "several versions look like this write")
+        before = intent.prior_version or intent.prior_tombstone
+        new = [hit for hit in hits if hit.version != before and not capability.no_later(hit.version, before)]
+        ours = [hit for hit in new if self._is_ours(intent, sent, hit.resource, capability)]
+        if ours:
+            return _only(intent, ours, capability, "several versions look like this write")
+        late = [hit for hit in new if _maybe_since(intent, hit.resource)]
+        return _altered() if last and await self._suspects(intent, late, capability) else NotThere()
 
     async def _by_current(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
         """Without history only an unmoved resource tells something, or one that moved by just this write.
@@ -105,7 +154,7 @@ class Finder:
         if look.version == intent.prior_version:
             return NotThere()
         expected = capability.after(intent.prior_version or intent.prior_tombstone)
-        if look.version == expected and _is_ours(intent, sent, look.resource, capability):
+        if look.version == expected and self._is_ours(intent, sent, look.resource, capability):
             return _stored(intent, look, capability)
         return Untellable(reason="the resource changed, and the server keeps no history to tell by whom")
 
@@ -129,35 +178,53 @@ class Finder:
 
     async def _confirmed(self, intent: Intent, sent: JsonObject, capability: Capability) -> Found:
         """A search that finds nothing may be one that never finds anything: history, where there is one, decides."""
-        found = await self._by_history(intent, sent, capability, by_content=False)
+        found = await self._by_history(intent, sent, capability, last=True)
         return NotThere() if isinstance(found, Untellable) and found.unsupported else found
 
     async def _first_version(self, intent: Intent, hit: Seen, capability: Capability) -> Seen | Unclear | None:
         """The search answers with the current version; what a create stored is the first one."""
-        if capability.is_first(hit.version) or capability.after(None) is None:
+        if capability.may_be_first(hit.version):
             return hit
         look = await self.lookups.version(intent.type, hit.id, capability.after(None) or "")
         return None if isinstance(look, Absent) else look
 
-    async def _by_history(self, intent: Intent, sent: JsonObject, capability: Capability, *, by_content: bool) -> Found:
-        """First versions since the write began.
-
-        A stranger's write may have equal content, so that is believed only where nothing better is recorded, and
-        only of one candidate that no other write explains.
-        """
+    async def _by_history(self, intent: Intent, sent: JsonObject, capability: Capability, *, last: bool) -> Found:
+        """First versions since the write began: by request id, else by content, of one that nothing else explains."""
         hits = await self.lookups.history(intent.type, None, intent.started_at, by_server=intent.server_time)
         if isinstance(hits, Unclear):
             unusable = hits.trouble is not Trouble.OUTAGE
             return Untellable(reason="the server keeps no history of the type", unsupported=True) if unusable else hits
-        first = [hit for hit in hits if capability.is_first(hit.version)]
-        tagged = [hit for hit in first if request_id_of(hit.resource) == intent.write_id]
-        # Where ids are recorded whole, one that is not there says no more about a resource than that; where they are
-        # cut or left out, the search before this one could not have found the write.
-        told = first if by_content else [hit for hit in first if not _recorded_whole(intent, hit.resource)]
-        same = tagged or [hit for hit in told if same_content(hit.resource, sent, ignore_id=True)]
-        explained = await self.stored_ids(intent.type, [hit.id for hit in same])
-        ours = [hit for hit in same if hit.id not in explained]
-        return _only(intent, ours, capability, "several new resources say the same as this write")
+        first = [hit for hit in hits if capability.may_be_first(hit.version)]
+        left = await self._suspects(intent, first, capability)
+        tagged = [hit for hit in left if request_id_of(hit.resource) == intent.write_id]
+        told = [hit for hit in left if not self._tells_another(intent, hit.resource, capability)]
+        ours = tagged or [hit for hit in told if same_content(hit.resource, sent, ignore_id=True)]
+        if ours:
+            return _only(intent, ours, capability, "several new resources say the same as this write")
+        return _altered() if last and any(_maybe_since(intent, hit.resource) for hit in left) else NotThere()
+
+    async def _suspects(self, intent: Intent, hits: Collection[Seen], capability: Capability) -> list[Seen]:
+        """Those that may be this write, whatever they say: no other write explains them, no id speaks against it."""
+        explained = await self.stored(intent.type, [hit.id for hit in hits])
+        trusted = capability.records_ids or self.stamps.seen
+        return [
+            hit
+            for hit in hits
+            if (hit.id, hit.version) not in explained and not (trusted and _of_another(intent, hit.resource))
+        ]
+
+    def _is_ours(self, intent: Intent, sent: JsonObject, seen: JsonObject, capability: Capability) -> bool:
+        """By the id that was drawn for it, by the request id where the server records it, else by what it says."""
+        if _drawn(intent):
+            return True
+        if request_id_of(seen) == intent.write_id:
+            return True
+        return not self._tells_another(intent, seen, capability) and same_content(seen, sent)
+
+    def _tells_another(self, intent: Intent, seen: JsonObject, capability: Capability) -> bool:
+        """Whether a request id says that equal content is a coincidence."""
+        recording = capability.find_lost is FindLost.REQUEST_ID or capability.records_ids or self.stamps.seen
+        return recording and _of_another(intent, seen)
 
 
 def _only(intent: Intent, alike: list[Seen], capability: Capability, several: str) -> Found:
@@ -168,9 +235,9 @@ def _only(intent: Intent, alike: list[Seen], capability: Capability, several: st
     ours = [hit for hit in alike if _made_since(intent, hit.resource)] or alike
     if len(ours) > 1:
         return Untellable(reason=several)
-    if ours and not _made_since(intent, ours[0].resource):
+    if not _made_since(intent, ours[0].resource):
         return Untellable(reason="what looks like this write may have been made before it")
-    return _stored(intent, ours[0], capability) if ours else NotThere()
+    return _stored(intent, ours[0], capability)
 
 
 def _made_since(intent: Intent, seen: JsonObject) -> bool:
@@ -180,27 +247,24 @@ def _made_since(intent: Intent, seen: JsonObject) -> bool:
     return updated is not None and intent.server_time is not None and updated >= intent.server_time - _DATE_MARGIN
 
 
+def _maybe_since(intent: Intent, seen: JsonObject) -> bool:
+    updated = updated_at(seen)
+    return updated is None or intent.server_time is None or updated >= intent.server_time - _DATE_MARGIN
+
+
 def _drawn(intent: Intent) -> bool:
     """Whether the gateway drew the id that it goes to: nobody else knows it."""
     return intent.interaction is InteractionCode.CREATE and intent.id is not None
 
 
-def _recorded_whole(intent: Intent, seen: JsonObject) -> bool:
-    """Whether a request id is recorded that cannot be what is left of this write's."""
-    recorded = request_id_of(seen)
-    return recorded is not None and not (intent.write_id.startswith(recorded) and recorded != intent.write_id)
+def _altered() -> Untellable:
+    return Untellable(reason="what was written since may be this write, altered by the server")
 
 
-def _is_ours(intent: Intent, sent: JsonObject, seen: JsonObject, capability: Capability) -> bool:
-    """By the id that was drawn for it, by the request id where the server records it, else by what it says."""
-    if _drawn(intent):
-        return True
+def _of_another(intent: Intent, seen: JsonObject) -> bool:
+    """Whether a request id is recorded that is neither this write's nor what is left of it."""
     recorded = request_id_of(seen)
-    if recorded == intent.write_id:
-        return True
-    if capability.find_lost is FindLost.REQUEST_ID and _recorded_whole(intent, seen):
-        return False
-    return same_content(seen, sent)
+    return recorded is not None and not intent.write_id.startswith(recorded)
 
 
 def _stored(intent: Intent, seen: Seen, capability: Capability) -> Stored:

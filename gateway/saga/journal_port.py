@@ -107,8 +107,8 @@ class Journal(Protocol):
     async def claim_orphans(self, now: float, limit: int) -> int:
         """Take over open entries of processes that are gone, due at once. Returns how many."""
 
-    async def stored_ids(self, type_: str, ids: Collection[str]) -> frozenset[str]:
-        """Which of these ids other entries say they stored."""
+    async def stored_versions(self, type_: str, ids: Collection[str]) -> frozenset[tuple[str, str]]:
+        """Which versions (id, version) of these resources entries say they stored."""
 
     async def counts(self) -> JournalCounts: ...
 

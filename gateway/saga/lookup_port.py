@@ -64,4 +64,4 @@ class Lookups(Protocol):
         """Current versions of which some version recorded the request id. Unverified: each hit has to be checked."""
 
     async def history(self, type_: str, id_: str | None, since: float, *, by_server: float | None = None) -> Hits:
-        """Versions of one resource (or of a type) written since about `since`; every page, within a bound."""
+        """Versions of one resource (or of a type) written since about `since` (0: ever); every page, within a bound."""

@@ -10,7 +10,7 @@ from gateway.errors import GatewayError, Unavailable, UpstreamTimedOut
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
 from gateway.saga.compensation import Blocked, Deferred, Proven, Refusal, UndoAction, plan
-from gateway.saga.find import Finder, NotThere, Untellable
+from gateway.saga.find import Finder, NotThere, Stamps, Untellable
 from gateway.saga.intent import OPEN, Intent, State
 from gateway.saga.journal_port import Journal, NotOwner
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
@@ -73,6 +73,7 @@ class Steps:
     crash: Callable[[], None]
     jitter: Callable[[], float]
     first_looks: dict[str, float] = field(default_factory=dict)
+    stamps: Stamps = field(default_factory=Stamps)
 
     def crash_point(self, point: CrashPoint) -> None:
         """Die here, if a test or the demo asked for it."""
@@ -147,7 +148,7 @@ class Steps:
         intent = replace(intent, upstream_status=answer.status)
         proof = prove(intent, answer, self.capability())
         if isinstance(proof, Doubt):
-            return await self._in_doubt(passage, intent, proof.reason)
+            return await self._in_doubt(passage, replace(intent, stored_id=proof.id), proof.reason)
         passage.answer = answer
         if isinstance(proof, Stored):
             passage.knows = Event.ANSWERED_STORED, _stored(intent, proof)
@@ -190,7 +191,12 @@ class Steps:
             return await self._move(passage, Event.NOT_FOUND_YET, self._later(intent))
         # Taken before the look: what is applied while it runs must not count as found too late.
         over = self._too_late(intent)
-        finder = Finder(lookups=self.lookups, stored_ids=self.journal.stored_ids, limits=self.settings.limits)
+        finder = Finder(
+            lookups=self.lookups,
+            stored=self.journal.stored_versions,
+            limits=self.settings.limits,
+            stamps=self.stamps,
+        )
         found = await finder.find(intent, capability, last=over)
         if not isinstance(found, NotThere | Unclear) or over:
             self.first_looks.pop(intent.decision_id, None)
@@ -245,7 +251,10 @@ class Steps:
         if isinstance(look, Unclear) or not look.readable:
             return await self._fails(passage, intent, "what was stored cannot be read")
         if look.resource.get("resourceType") != intent.type or look.resource.get("id") != intent.stored_id:
-            return await self._fails(passage, replace(intent, created=None), "the server shows another resource")
+            unknown = replace(intent, created=None, stored_version=None)
+            return await self._fails(passage, unknown, "the server shows another resource")
+        if intent.stored_version != intent.prior_version:  # an unchanged PUT makes no version and records nothing
+            self.stamps.note(intent.write_id, look.resource)
         return look
 
     async def _verified(self, intent: Intent, stored: JsonObject) -> Verified | None:

@@ -39,9 +39,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """The answer proves nothing either way: look."""
+    """The answer proves nothing either way: look. `id`: of the resource that a 2xx to a POST names."""
 
     reason: str
+    id: str | None = None
 
 
 Proof = Stored | Matched | Refused | Doubt
@@ -58,7 +59,7 @@ def prove(intent: Intent, answer: UpstreamAnswer, capability: Capability) -> Pro
         return Matched() if intent.if_none_exist is not None else Doubt(reason="200 to a create proves nothing")
     id_, version = _located(intent, answer)
     if id_ is None or version is None:
-        return Doubt(reason="the answer names no version of the resource that was written")
+        return Doubt(reason="the answer names no version of the resource that was written", id=id_ if posted else None)
     if not posted and answer.status == _OK:
         return Stored(id=id_, version=version, created=False)
     return Stored(id=id_, version=version, created=creation(intent, version, capability))

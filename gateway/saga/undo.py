@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.errors import GatewayError
+from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.saga.capability import Capability
@@ -32,10 +33,32 @@ class Undoer:
 
     async def undo(self, intent: Intent, capability: Capability) -> tuple[UndoAction | None, Outcome]:
         """What was tried, and what became of it."""
-        action = plan(intent)
+        proven = await self._proven(intent)
+        if isinstance(proven, Deferred):
+            return None, proven
+        action = plan(proven)
         if isinstance(action, Blocked):
             return None, action
+        intent = proven
         return action, Proven() if action is UndoAction.NOTHING else await self._try(intent, action, capability)
+
+    async def _proven(self, intent: Intent) -> Intent | Deferred:
+        """A creation that its version does not prove: versions are opaque (http://hl7.org/fhir/R4/resource.html#Meta).
+
+        A server that draws the id itself has replaced nothing, if the history of that id holds this one version.
+        """
+        id_ = intent.stored_id
+        if intent.created is not None or intent.interaction is not InteractionCode.CREATE or not id_ or intent.id:
+            return intent
+        sent = self._parsed(intent.body)
+        if sent is None or sent.get("id") == id_:
+            return intent
+        hits = await self.lookups.history(intent.type, id_, 0.0)
+        if isinstance(hits, Unclear):
+            outage = hits.trouble is Trouble.OUTAGE
+            return Deferred(reason="the server cannot be read just now") if outage else intent
+        alone = [hit.version for hit in hits] == [intent.stored_version]
+        return replace(intent, created=True) if alone else intent
 
     async def purge(self, intent: Intent) -> bool:
         """After a proven undo: take the version that was written out of history. Whether it is gone, by a look."""
@@ -77,9 +100,10 @@ class Undoer:
             return None
 
     def _prior(self, intent: Intent) -> JsonObject | None:
-        if intent.prior_body is None:
-            return None
+        return None if intent.prior_body is None else self._parsed(intent.prior_body)
+
+    def _parsed(self, body: bytes) -> JsonObject | None:
         try:
-            return parse(intent.prior_body, self.limits)
+            return parse(body, self.limits)
         except GatewayError:
             return None

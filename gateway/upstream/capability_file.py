@@ -26,6 +26,7 @@ class _Kept(BaseModel):
     numbered_versions: bool
     snapshot_header: bool
     purges: bool
+    records_ids: bool = False  # files of the first release have not this line
 
 
 def written(found: Findings) -> str:
@@ -40,6 +41,7 @@ def written(found: Findings) -> str:
         numbered_versions=capability.numbered_versions,
         snapshot_header=bool(capability.restore_headers),
         purges=capability.purges,
+        records_ids=capability.records_ids,
     )
     return json.dumps(kept.model_dump(mode="json"), indent=2) + "\n"
 
@@ -58,5 +60,6 @@ def read(path: Path) -> tuple[Software, Capability]:
         numbered_versions=kept.numbered_versions,
         guarded_update=kept.guarded_update,
         purges=kept.purges,
+        records_ids=kept.records_ids,
     )
     return Software(name=kept.software, version=kept.version), capability

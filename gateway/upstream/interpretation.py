@@ -42,6 +42,7 @@ def capability_of(found: Findings) -> Capability:
         numbered_versions=found.creation is None or found.creation.counts is not False,
         guarded_update=found.update is not None and found.update.guard is Guard.HONOURED,
         purges=found.expunge is True,
+        records_ids=_records_ids(found),
     )
 
 
@@ -55,9 +56,13 @@ def _guarded_delete(found: Findings) -> GuardedDelete:
     return GuardedDelete.READ_COMPARE
 
 
+def _records_ids(found: Findings) -> bool:
+    return found.recorded is not None and found.recorded.of_sixteen == WRITE_ID_LENGTH
+
+
 def _find_lost(found: Findings) -> FindLost:
-    recorded, source, history = found.recorded, found.source, found.history
-    if recorded is not None and recorded.of_sixteen == WRITE_ID_LENGTH and source is not None and source.proven:
+    source, history = found.source, found.history
+    if _records_ids(found) and source is not None and source.proven:
         return FindLost.REQUEST_ID
     if history is not None and history.supported and history.selective and history.finds is not False:
         return FindLost.HISTORY

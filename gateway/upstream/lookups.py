@@ -24,6 +24,7 @@ _MOST_PAGES = 50
 _OK, _NOT_FOUND, _GONE = 200, 404, 410
 _TEMPORARY = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
+_NOT_IMPLEMENTED = 501  # RFC 9110 section 15.6.2: it will not be otherwise in a minute
 _SAFE_PATH = re.compile(r"[A-Za-z0-9\-._~%/?&=|:,$+]*\Z")
 
 
@@ -59,6 +60,8 @@ class UpstreamLookups:
     ) -> Hits:
         """GET [type]/_history or [type]/[id]/_history, since (http://hl7.org/fhir/R4/http.html#history)."""
         path = f"{type_}/_history" if id_ is None else f"{type_}/{id_}/_history"
+        if not since:
+            return await self._pages(path, f"_count={_PAGE}")
         query = f"_since={_instant(since if by_server is None else by_server)}&_count={_PAGE}"
         return await self._pages(path, query, asked=None if probing else since, by_server=by_server)
 
@@ -69,7 +72,7 @@ class UpstreamLookups:
             )
         except (NotSent, AnswerLost):
             return Unclear(trouble=Trouble.OUTAGE)
-        if answer.status >= _SERVER_ERROR or answer.status in _TEMPORARY:
+        if (answer.status >= _SERVER_ERROR and answer.status != _NOT_IMPLEMENTED) or answer.status in _TEMPORARY:
             return Unclear(trouble=Trouble.OUTAGE)
         return answer
 

@@ -123,6 +123,11 @@ class Checker:
             return any(each.status == CONFLICT for each in self.run.network.server.store.events)
         if "405" in reason:
             return self.run.habit.quirks.delete_forbidden
+        if "altered by the server" in reason:
+            # What others wrote cannot be told from it where request ids are not known to be recorded.
+            explained = {(f"Observation/{each.stored_id}", each.stored_version) for each in self.run.ended.values()}
+            others = {(target, each.version) for target, events in self.changes.items() for each in events} - explained
+            return not self.run.habit.capability.records_ids and bool(others)
         # Somebody else used the id since it was looked at, or the server's versions tell nothing.
         used = any(self.versions[each.target][0].version != each.version for each in self._applied(operation))
         return "did not prove" in reason and (used or not self.run.habit.capability.numbered_versions)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import sqlite3
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,9 +40,11 @@ class Habit:
     capability: Capability
 
 
-_RECORDING = replace(HAPI, find_lost=FindLost.REQUEST_ID)
+_RECORDING = replace(HAPI, find_lost=FindLost.REQUEST_ID, records_ids=True)
 HABITS = (
     Habit(name="hapi", quirks=Quirks.hapi(), capability=_RECORDING),
+    # Nobody examined it: what it does with request ids is learned from what is read back.
+    Habit(name="hapi, unexamined", quirks=Quirks.hapi(), capability=replace(_RECORDING, records_ids=False)),
     Habit(name="hapi without search", quirks=replace(Quirks.hapi(), source_disabled=True), capability=HAPI),
     Habit(
         name="guarded",
@@ -106,8 +109,11 @@ class Simulation:
         truth = server()
         truth.store.quirks = self.habit.quirks
         weather = Weather(random, trouble=random.choice((0.0, 0.1, 0.3, 0.5)))
+        clock = truth.store.clock
+        truth.store.clock = lambda: clock() - timedelta(days=10)  # long ago, by whichever clock
         for number in range(3):
             truth.store.load(observation("preliminary", id_=f"o{number}", note=f"before-{number}"))
+        truth.store.clock = clock
         # Made before any replica is, so that the journal's file is there to be asked.
         first = self._life(mortal=False)
         self.network = Network(weather, truth, self._recorded)

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,11 @@ async def push(rig: Rig, write: str, name: str, *, stays: bool) -> int:
 
 
 def before(rig: Rig, name: str) -> None:
-    """What an update finds."""
-    id_ = name.replace(".", "-")
+    """What an update finds: it is there for long, and so not what a lost creation is looked for by."""
+    id_, clock = name.replace(".", "-"), rig.store.clock
+    rig.store.clock = lambda: clock() - timedelta(hours=1)
     rig.store.put(("Observation", id_), observation(status="preliminary"), method="PUT", request_id="")
+    rig.store.clock = clock
 
 
 async def settled(rig: Rig) -> dict[str, int]:

@@ -47,7 +47,7 @@ async def test_a_hit_of_the_search_is_held_against_the_writes_own_id(folder: Pat
     await world.recovered()
     kept = await world.journal.get(settled.intent.decision_id)
     assert kept is not None
-    assert kept.state is State.REJECTED
+    assert kept.state is State.STUCK, "it may be the write, altered by the server; it is not touched"
     assert world.statuses() == ["final"]
     await world.end()
 

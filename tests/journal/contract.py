@@ -111,7 +111,7 @@ class JournalContract(Generic[J]):
         assert await journal.get("d0") is None
         assert await journal.get("d1") is not None
 
-    async def test_policy_sets_and_stored_ids(self, journal: J) -> None:
+    async def test_policy_sets_and_stored_versions(self, journal: J) -> None:
         await journal.record_policy_set("r1", "[1]")
         await journal.record_policy_set("r1", "[2]")
         assert await journal.policy_set("r1") == "[1]"
@@ -120,9 +120,9 @@ class JournalContract(Generic[J]):
         await journal.advance(
             replace(entry(), state=State.STORED, stored_id="s1", stored_version="1"), expected=State.INTENDED
         )
-        assert await journal.stored_ids("Observation", ["s1", "s2"]) == {"s1"}
-        assert await journal.stored_ids("Patient", ["s1"]) == frozenset()
-        assert await journal.stored_ids("Observation", []) == frozenset()
+        assert await journal.stored_versions("Observation", ["s1", "s2"]) == {("s1", "1")}
+        assert await journal.stored_versions("Patient", ["s1"]) == frozenset()
+        assert await journal.stored_versions("Observation", []) == frozenset()
 
     @pytest.mark.parametrize(
         ("event", "state"),

@@ -114,7 +114,7 @@ def test_what_is_looked_for_often_is_found_by_an_index(tmp_path: Path) -> None:
         "count_closed",
         "prune",
         "open_revisions",
-        "stored_ids",
+        "stored_versions",
         "get",
     )
     values = dict.fromkeys(

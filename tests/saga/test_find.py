@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.fhir.interaction import InteractionCode
-from gateway.fhir.json import JsonObject
+from gateway.fhir.json import Json, JsonObject
 from gateway.fhir.resource import BodyLimits
-from gateway.saga.find import Finder, Untellable
+from gateway.saga.capability import Capability
+from gateway.saga.find import Finder, Stamps, Untellable
 from gateway.saga.intent import Intent, State
 from gateway.saga.lookup_port import Absent, Hits, Look, Seen, Trouble, Unclear
 from gateway.saga.ports import AnswerLost, UpstreamAnswer, UpstreamRequest
@@ -54,8 +55,9 @@ async def test_two_that_look_alike_and_carry_no_request_id_are_for_a_person(worl
     assert world.statuses() == ["forbidden", "forbidden"]
 
 
-async def test_a_stranger_with_an_id_of_his_own_is_not_taken_for_ours(world: World) -> None:
-    world.capability = CAPABILITY
+@pytest.mark.parametrize(("proven", "state"), [(True, State.REJECTED), (False, State.STUCK)])
+async def test_a_stranger_with_an_id_of_his_own_is_not_taken_for_ours(world: World, proven: bool, state: State) -> None:
+    world.capability = replace(CAPABILITY, records_ids=proven)
 
     theirs = read(observation("final"))
 
@@ -67,7 +69,7 @@ async def test_a_stranger_with_an_id_of_his_own_is_not_taken_for_ours(world: Wor
 
     world.upstream.before.append(swallow)
     settled = await world.create()
-    assert settled.state is State.REJECTED
+    assert settled.state is state
     assert world.statuses() == ["final"], "what somebody else wrote stays"
 
 
@@ -128,6 +130,18 @@ async def test_what_was_made_before_the_write_began_is_not_taken_for_it(
     assert world.statuses() == ["forbidden"] * (1 + (stored and state is not State.UNDONE))
 
 
+def bare(world: World) -> None:
+    """Answers to a POST lose their ETag and their body."""
+
+    async def without(sent: UpstreamRequest) -> UpstreamAnswer | None:
+        if sent.method != "POST":
+            return None
+        answer = await world.upstream._exchange(sent)
+        return replace(answer, headers=tuple(each for each in answer.headers if each[0] != b"etag"), body=b"")
+
+    world.upstream.before.append(without)
+
+
 class AppliedBetweenLooks:
     """A server on which the write appears after the first look; until then it knows no history of the id at all."""
 
@@ -164,10 +178,10 @@ async def test_a_write_that_is_applied_between_two_looks_is_found(
     resource = read(sent) | {"status": status}
     seen = Seen(id="g-1", version=version, resource=resource, body=sent)
 
-    async def nothing(type_: str, ids: Collection[str]) -> frozenset[str]:
+    async def nothing(type_: str, ids: Collection[str]) -> frozenset[tuple[str, str]]:
         return frozenset()
 
-    finder = Finder(lookups=AppliedBetweenLooks(seen), stored_ids=nothing, limits=BodyLimits())
+    finder = Finder(lookups=AppliedBetweenLooks(seen), stored=nothing, limits=BodyLimits(), stamps=Stamps())
     intent = Intent(
         decision_id="d",
         write_id="w" * 16,
@@ -181,3 +195,93 @@ async def test_a_write_that_is_applied_between_two_looks_is_found(
     )
     outcome = await finder.find(intent, CAPABILITY)
     assert outcome == (Stored(id="g-1", version="1", created=True) if found else Untellable(reason=MOVED))
+
+
+ALTERING = Quirks(request_id_length=0, moves_subject_to="Patient/eve", moves_when_tagged="move")
+MOVE = (
+    b'{"resourceType":"Observation",%s"status":"final","code":{"text":"x"},"subject":{"reference":"Patient/p1"},'
+    b'"meta":{"tag":[{"code":"move"}]}}'
+)
+
+
+@pytest.mark.parametrize("fault", ["drop_answer_after_store", "error_though_stored"])
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"version_ids": versions, "source_disabled": disabled}
+        for versions in ("number", "skipping", "uuid")
+        for disabled in (True, False)
+    ],
+    ids=lambda server: f"{server['version_ids']}-{server['source_disabled']}",
+)
+@pytest.mark.parametrize("capability", [CAPABILITY, CONSERVATIVE], ids=["hapi", "plain"])
+@pytest.mark.parametrize("id_", [None, "o1", "new"])
+async def test_a_lost_write_that_the_server_altered_is_not_taken_for_one_that_never_came(
+    world: World, fault: str, server: dict[str, Json], capability: Capability, id_: str | None
+) -> None:
+    """Without a request id it cannot be told from another writer's; that is for a person, and no "nothing is there"."""
+    world.capability = capability
+    world.holds = lambda stored: stored.get("subject") == {"reference": "Patient/p1"}
+    world.server.store.load(b'{"resourceType":"Patient","id":"eve"}')
+    world.server.store.quirks = ALTERING.changed(server)
+    if id_ == "o1":
+        world.put("o1", note="before")
+    world.server.store.quirks = ALTERING.changed({**server, fault: True, "strikes": 1})
+    body = MOVE % (b"" if id_ is None else f'"id":"{id_}",'.encode())
+    if id_ is None:
+        intent = world.intent(InteractionCode.CREATE, body)
+        sent = request("POST", "Observation", body)
+    else:
+        intent = world.intent(InteractionCode.UPDATE, body, id_=id_)
+        guard = ((b"if-match", f'W/"{intent.prior_version}"'.encode()),) if intent.prior_version else ()
+        sent = request("PUT", f"Observation/{id_}", body, *guard)
+    await world.settler.run(intent, sent)
+    await world.recovered()
+    kept = await world.journal.get(intent.decision_id)
+    assert kept is not None
+    assert kept.state is State.STUCK
+    assert kept.reason == "what was written since may be this write, altered by the server"
+
+
+async def test_a_creation_named_without_its_version_is_found_under_that_id(world: World) -> None:
+    """201 with a Location and no version anywhere in the head: the id alone tells where to look."""
+    world.capability = CONSERVATIVE
+    world.server.store.quirks = Quirks(request_id_length=0, location_unversioned=True)
+    bare(world)
+    settled = await world.create("forbidden")
+    assert settled.state is State.UNDONE
+    assert world.statuses() == []
+
+
+async def test_what_the_server_said_it_stored_is_not_given_up_when_it_is_not_found(world: World) -> None:
+    async def nothing_told(sent: UpstreamRequest) -> UpstreamAnswer | None:
+        return UpstreamAnswer(status=201, headers=(), body=b"") if sent.method == "POST" else None
+
+    world.upstream.before.append(nothing_told)
+    settled = await world.create()
+    assert settled.state is State.STUCK
+    assert settled.reason == "the server said that it stored the write, and it is not found"
+
+
+async def test_a_creation_under_opaque_versions_is_undone_when_its_history_holds_nothing_else(world: World) -> None:
+    world.capability = CONSERVATIVE
+    world.server.store.quirks = Quirks().changed({"version_ids": "uuid"})
+    settled = await world.create("forbidden")
+    assert settled.state is State.UNDONE
+    assert world.statuses() == []
+
+
+async def test_request_ids_that_were_seen_to_arrive_speak_for_other_writers(world: World) -> None:
+    """What was read back of earlier writes says whether the server records the gateway's ids."""
+    assert (await world.create()).state is State.COMMITTED
+    theirs = read(observation("final", note="theirs"))
+
+    async def swallow(sent: UpstreamRequest) -> UpstreamAnswer | None:
+        if sent.method != "POST":
+            return None
+        world.server.store.put(("Observation", "theirs"), theirs, method="POST", request_id="another-request-")
+        raise AnswerLost("lost on the way out")
+
+    world.upstream.before.append(swallow)
+    settled = await world.create()
+    assert settled.state is State.REJECTED

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,12 @@ async def revive(world: World, status: str) -> Settled:
 
 def prepared(folder: Path, capability: Capability) -> World:
     world = World(folder=folder, settings=replace(SETTINGS, send_window=0.2, late_apply=0.1), capability=capability)
+    store, now = world.server.store, world.server.store.clock
+    store.clock = lambda: now() - timedelta(minutes=1)  # what was there before is not taken for what is looked for
     world.put("o1", "preliminary", note="before")
     world.put("gone", note="once")
-    world.server.store.delete(("Observation", "gone"))
+    store.delete(("Observation", "gone"))
+    store.clock = now
     return world
 
 

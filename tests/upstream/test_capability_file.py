@@ -31,6 +31,7 @@ KEPT = Capability(
     find_lost=FindLost.REQUEST_ID,
     guarded_update=True,
     purges=True,
+    records_ids=True,
 )
 
 

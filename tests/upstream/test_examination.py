@@ -69,6 +69,7 @@ def test_a_server_that_behaves() -> None:
         find_lost=FindLost.REQUEST_ID,
         guarded_update=True,
         purges=True,
+        records_ids=True,
     )
     assert settings_of(found) == {"find_lost_writes": "request-id", "purge": "expunge"}
     assert set(grades(found).values()) == {Grade.GOOD}
