@@ -137,7 +137,8 @@ class Finder:
         ours = [hit for hit in new if self._is_ours(intent, sent, hit.resource, capability)]
         if ours:
             return _only(intent, ours, capability, "several versions look like this write")
-        return _altered() if last and await self._suspects(intent, new, capability) else NotThere()
+        late = [hit for hit in new if _maybe_since(intent, hit.resource)]
+        return _altered() if last and await self._suspects(intent, late, capability) else NotThere()
 
     async def _by_current(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
         """Without history only an unmoved resource tells something, or one that moved by just this write.
@@ -194,21 +195,16 @@ class Finder:
             unusable = hits.trouble is not Trouble.OUTAGE
             return Untellable(reason="the server keeps no history of the type", unsupported=True) if unusable else hits
         first = [hit for hit in hits if capability.may_be_first(hit.version)]
-        unexplained = await self._unexplained(intent, first, capability)
-        tagged = [hit for hit in unexplained if request_id_of(hit.resource) == intent.write_id]
-        told = [hit for hit in unexplained if not self._tells_another(intent, hit.resource, capability)]
+        left = await self._suspects(intent, first, capability)
+        tagged = [hit for hit in left if request_id_of(hit.resource) == intent.write_id]
+        told = [hit for hit in left if not self._tells_another(intent, hit.resource, capability)]
         ours = tagged or [hit for hit in told if same_content(hit.resource, sent, ignore_id=True)]
         if ours:
             return _only(intent, ours, capability, "several new resources say the same as this write")
-        return _altered() if last and any(_may_be_since(intent, hit.resource) for hit in unexplained) else NotThere()
+        return _altered() if last and any(_maybe_since(intent, hit.resource) for hit in left) else NotThere()
 
     async def _suspects(self, intent: Intent, hits: Collection[Seen], capability: Capability) -> list[Seen]:
-        """Those that may be this write, whatever they say."""
-        unexplained = await self._unexplained(intent, hits, capability)
-        return [hit for hit in unexplained if _may_be_since(intent, hit.resource)]
-
-    async def _unexplained(self, intent: Intent, hits: Collection[Seen], capability: Capability) -> list[Seen]:
-        """Those that no other write explains, and no request id speaks against."""
+        """Those that may be this write, whatever they say: no other write explains them, no id speaks against it."""
         explained = await self.stored(intent.type, [hit.id for hit in hits])
         trusted = capability.records_ids or self.stamps.seen
         return [
@@ -239,9 +235,9 @@ def _only(intent: Intent, alike: list[Seen], capability: Capability, several: st
     ours = [hit for hit in alike if _made_since(intent, hit.resource)] or alike
     if len(ours) > 1:
         return Untellable(reason=several)
-    if ours and not _made_since(intent, ours[0].resource):
+    if not _made_since(intent, ours[0].resource):
         return Untellable(reason="what looks like this write may have been made before it")
-    return _stored(intent, ours[0], capability) if ours else NotThere()
+    return _stored(intent, ours[0], capability)
 
 
 def _made_since(intent: Intent, seen: JsonObject) -> bool:
@@ -251,15 +247,14 @@ def _made_since(intent: Intent, seen: JsonObject) -> bool:
     return updated is not None and intent.server_time is not None and updated >= intent.server_time - _DATE_MARGIN
 
 
+def _maybe_since(intent: Intent, seen: JsonObject) -> bool:
+    updated = updated_at(seen)
+    return updated is None or intent.server_time is None or updated >= intent.server_time - _DATE_MARGIN
+
+
 def _drawn(intent: Intent) -> bool:
     """Whether the gateway drew the id that it goes to: nobody else knows it."""
     return intent.interaction is InteractionCode.CREATE and intent.id is not None
-
-
-def _may_be_since(intent: Intent, seen: JsonObject) -> bool:
-    """Whether it is not known to be older than the write."""
-    updated = updated_at(seen)
-    return updated is None or intent.server_time is None or updated >= intent.server_time - _DATE_MARGIN
 
 
 def _altered() -> Untellable:

@@ -73,18 +73,6 @@ async def test_a_stranger_with_an_id_of_his_own_is_not_taken_for_ours(world: Wor
     assert world.statuses() == ["final"], "what somebody else wrote stays"
 
 
-def bare(world: World) -> None:
-    """Answers to a POST lose their ETag and their body."""
-
-    async def without(sent: UpstreamRequest) -> UpstreamAnswer | None:
-        if sent.method != "POST":
-            return None
-        answer = await world.upstream._exchange(sent)
-        return replace(answer, headers=tuple(each for each in answer.headers if each[0] != b"etag"), body=b"")
-
-    world.upstream.before.append(without)
-
-
 @pytest.mark.parametrize("status", ["final", "forbidden"])
 @pytest.mark.parametrize("ours", [-86_400.0, -600.0, -120.0, -4.0, 4.0, 300.0, 86_400.0])
 async def test_a_creation_is_found_whatever_our_clock_said_when_it_began(
@@ -140,6 +128,18 @@ async def test_what_was_made_before_the_write_began_is_not_taken_for_it(
     assert kept is not None
     assert kept.state is state, settled.reason
     assert world.statuses() == ["forbidden"] * (1 + (stored and state is not State.UNDONE))
+
+
+def bare(world: World) -> None:
+    """Answers to a POST lose their ETag and their body."""
+
+    async def without(sent: UpstreamRequest) -> UpstreamAnswer | None:
+        if sent.method != "POST":
+            return None
+        answer = await world.upstream._exchange(sent)
+        return replace(answer, headers=tuple(each for each in answer.headers if each[0] != b"etag"), body=b"")
+
+    world.upstream.before.append(without)
 
 
 class AppliedBetweenLooks:
