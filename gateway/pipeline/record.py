@@ -110,6 +110,7 @@ def _record(trace: Trace, status: int, problem: GatewayError | None, verdict: st
         body=trace.body,
         patients=trace.patients,
         patients_read=trace.patients_read,
+        patients_cached=trace.patients_cached,
         reason=trace.reason or (type(problem).__name__ if problem else None),
         issue_codes=tuple(issue.code.value for issue in problem.issues) if problem else (),
         checks=(decision.outcomes if decision else ()) + (after.outcomes if after else ()),

@@ -72,7 +72,8 @@ Answer = Forwarded | Streamed | Refusal | Own
 class Trace:
     """What one request leaves behind for metrics and the decision log: filled along the line, read once at its end.
 
-    Durations are seconds. Nothing in here goes out but through the allow-list of `pipeline/record.py`.
+    Durations are seconds. `patients_read` were asked of the server, `patients_cached` were not. Nothing in here goes
+    out but through the allow-list of `pipeline/record.py`.
     """
 
     decision_id: str
@@ -88,6 +89,7 @@ class Trace:
     after: Decision | None = None
     patients: tuple[str, ...] = ()
     patients_read: int = 0
+    patients_cached: int = 0
     write_id: str | None = None
     upstream_status: int | None = None
     undo: str | None = None

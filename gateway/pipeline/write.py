@@ -33,7 +33,7 @@ from gateway.pipeline.intents import facts_json, intent_of
 from gateway.pipeline.patients import Patients
 from gateway.pipeline.refusal import after_refusals, refusals, warnings
 from gateway.pipeline.request import Answer, Forwarded, Refusal, Request, Trace
-from gateway.pipeline.stored import Reader
+from gateway.pipeline.stored import Judgement, Reader
 from gateway.policy.decision import AfterNeed, Decision, Phase, Verdict
 from gateway.policy.engine import decide, select
 from gateway.policy.facts import ClientFacts, Facts, RequestFacts
@@ -123,7 +123,7 @@ class Writer:
         gathered = await self.gatherer.gather(write, resource, patients=patients)
         trace.gather_seconds = time.perf_counter() - started
         trace.patients = gathered.concerned.ids
-        trace.patients_read = len(gathered.patients.resources)
+        trace.patients_read, trace.patients_cached = gathered.fetched, gathered.cached
         return gathered
 
     async def _forward(self, request: Request, allowed: "_Allowed", trace: Trace) -> Answer:
@@ -176,7 +176,7 @@ class Writer:
                 raise _in_doubt(timed_out=lost.timed_out) from None
             return _settled(settled, allowed.write.type, trace)
         if allowed.decision.after is AfterNeed.OBSERVE:
-            trace.after = await self.reader.observe(answer, allowed.facts, allowed.policies, allowed.decision.applied)
+            _judged(await self.reader.observe(answer, allowed.facts, allowed.policies, allowed.decision.applied), trace)
         return answer
 
     def _can_be_overtaken(self, allowed: "_Allowed") -> bool:
@@ -313,8 +313,7 @@ def _settled(settled: Settled, type_: str, trace: Trace) -> UpstreamAnswer | Ref
     trace.undo = settled.undo.value if settled.undo else None
     trace.reason = settled.reason
     trace.stored_version = settled.intent.stored_version if settled.intent else None
-    verified = settled.detail if isinstance(settled.detail, Decision) else None
-    trace.after = verified
+    verified = _judged(settled.detail, trace)
     if settled.answer is not None:
         trace.upstream_status = settled.answer.status
         if settled.state is State.COMMITTED or (settled.state is State.REJECTED and settled.answer.status >= 400):  # noqa: PLR2004
@@ -325,6 +324,14 @@ def _settled(settled: Settled, type_: str, trace: Trace) -> UpstreamAnswer | Ref
     if settled.state is State.UNDONE and not issues:
         issues = (Issue(code=IssueCode.CONFLICT, text=f"The write could not stand: {settled.reason}."),)
     return Refusal(issues=(*issues, became(settled)), pending=settled.state is not State.UNDONE)
+
+
+def _judged(detail: object, trace: Trace) -> Decision | None:
+    """Notes the judgement on what is stored, if there is one."""
+    if not isinstance(detail, Judgement):
+        return None
+    trace.after, trace.after_seconds = detail.decision, detail.seconds
+    return detail.decision
 
 
 def _in_doubt(*, timed_out: bool) -> UpstreamFault | UpstreamTimedOut:
