@@ -45,9 +45,9 @@ class Bases:
 
 
 class Record(Protocol):
-    """Takes note of a request: once when it begins, once after the last byte of its answer."""
+    """Told how many requests are being answered, and of each request after the last byte of its answer."""
 
-    def begins(self) -> None: ...
+    def in_flight(self, requests: int) -> None: ...
 
     def __call__(self, trace: Trace, status: int, problem: GatewayError | None) -> None: ...
 
@@ -81,12 +81,13 @@ class Endpoint:
         """One HTTP request; the lifespan and websockets are the server's business, not this application's."""
         if scope["type"] != "http":
             raise ValueError("only HTTP requests are served here")
-        self._record.begins()
         self._in_flight += 1
+        self._record.in_flight(self._in_flight)
         try:
             await self._serve(scope, receive, send)
         finally:
             self._in_flight -= 1
+            self._record.in_flight(self._in_flight)
 
     async def _serve(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         trace = Trace(decision_id=self._new_decision_id())

@@ -158,13 +158,9 @@ class Metrics:
         )
         tally.add(seconds, seconds - upstream_seconds if seconds > upstream_seconds else 0.0)
 
-    def entered(self) -> None:
-        """A request began."""
-        self._flying += 1
-
-    def left(self) -> None:
-        """A request ended."""
-        self._flying -= 1
+    def in_flight(self, requests: int) -> None:
+        """How many requests are being answered; whoever answers them counts."""
+        self._flying = requests
 
     def rejected(self, reason: str) -> None:
         """A request turned away: framing, headers, timeout, body_too_large, shutting_down, queue_full, circuit_open."""

@@ -54,13 +54,12 @@ class Recorder:
     metrics: Metrics
     log: DecisionLog
 
-    def begins(self) -> None:
-        """Called once per request, before anything else."""
-        self.metrics.entered()
+    def in_flight(self, requests: int) -> None:
+        """Told how many requests are being answered, whenever that changes."""
+        self.metrics.in_flight(requests)
 
     def __call__(self, trace: Trace, status: int, problem: GatewayError | None) -> None:
         """Called once per request, after its answer."""
-        self.metrics.left()
         total = time.perf_counter() - trace.started
         verdict = verdict_of(trace, status, problem)
         name = trace.interaction.value if trace.interaction else None

@@ -29,10 +29,10 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
 def exercise(metrics: Metrics, type_: str = "Observation") -> None:
     metrics.build_info("0.1.0")
     metrics.unsafe_settings(("allow_insecure",))
-    metrics.entered()
+    metrics.in_flight(1)
     metrics.request("create", type_, 201, 0.02, "allow", upstream_seconds=0.01)
     metrics.request(None, None, 404, 0.001, "none")
-    metrics.left()
+    metrics.in_flight(0)
     metrics.rejected("framing")
     metrics.decision("create", type_, "allow")
     metrics.rules((outcome("a"), outcome("b", result=Result.FAIL, mode=Mode.AUDIT, phase=Phase.AFTER)))
@@ -122,7 +122,7 @@ metrics = Metrics(frozenset({"Observation"}))
 metrics.request("create", "Observation", 201, 0.02, "allow")
 metrics.policy_set("one", {"enforce": 1}, 1.0)
 metrics.policy_set("two", {"enforce": 2}, 2.0)
-metrics.entered()
+metrics.in_flight(1)
 metrics.fold()
 """
 

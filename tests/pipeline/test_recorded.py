@@ -1,11 +1,13 @@
 """What a request leaves behind in the decision log and the metrics, through the whole line."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from gateway.errors import Issue, IssueCode, RequestTimedOut
 from tests.pipeline.rig import AFTER, LAB, PATIENTS, Rig, eventually, observation, rigged
 
 OBSERVED = {"lab": LAB + AFTER.replace("phase: after", "phase: after\n    mode: warn")}
@@ -59,3 +61,15 @@ async def test_a_patient_read_early_for_an_update_counts_as_fetched_once(tmp_pat
         await rig.send("PUT", "Observation/one", body | {"status": "amended"})
         (line,) = await lines(rig, 1)
         assert (line["patients"]["fetched"], line["patients"]["cached"]) == (1, 0)  # type: ignore[index]
+
+
+async def test_what_never_became_a_request_leaves_the_gauge_alone(rig: Rig) -> None:
+    """Two counted the same: the one behind the gauge was taken down for streams that it had never been told of."""
+    rig.app.refuse(RequestTimedOut(Issue(code=IssueCode.TIMEOUT, text="Too slow.")))
+    assert await metric(rig, "fhir_gateway_http_requests_in_flight") == 0
+    rig.quirks(answer_late=0.5)
+    slow = asyncio.create_task(rig.create(observation()))
+    await eventually(lambda: len(rig.writes()) == 1)
+    assert await metric(rig, "fhir_gateway_http_requests_in_flight") == 1
+    await slow
+    assert await metric(rig, "fhir_gateway_http_requests_in_flight") == 0
