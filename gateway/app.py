@@ -27,6 +27,7 @@ from gateway.observe.metrics import Metrics
 from gateway.pipeline.capabilities import smart_configuration
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.gather import Gatherer
+from gateway.pipeline.idempotency import KeyedWrites
 from gateway.pipeline.outcome import OutcomeOf
 from gateway.pipeline.patients import Patients
 from gateway.pipeline.policies import Policies
@@ -292,8 +293,15 @@ def _line(config: Config, ports: Ports) -> Line:
         capability=ports.probe.capability,
         observer=SettleObserver(ports.metrics),
     )
+    keyed = KeyedWrites(
+        journal=ports.journal,
+        upstream=ports.upstream,
+        secrets=settings.idempotency_secrets_of(config),
+        policies=ports.policies.recalled,
+    )
     writer = Writer(
         upstream=ports.upstream,
+        keyed=keyed,
         gatherer=gatherer,
         patients=patients,
         settler=settler,

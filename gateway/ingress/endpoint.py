@@ -5,7 +5,7 @@ not be cancelled; `request.url` decodes paths and trusts Host.
 """
 
 from collections.abc import AsyncIterator, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import structlog
@@ -28,7 +28,7 @@ from gateway.ingress.responses import (
     send_stream,
 )
 from gateway.pipeline.dispatch import Dispatcher
-from gateway.pipeline.request import Forwarded, Own, Refusal, Request, Streamed, Trace
+from gateway.pipeline.request import Forwarded, Own, Refusal, Replayed, Request, Streamed, Trace
 from gateway.saga.ports import AnswerLost, Headers, StreamedAnswer
 
 _log = structlog.get_logger("ingress")
@@ -129,7 +129,7 @@ class Endpoint:
             base_path=self._bases.path,
         )
 
-    def _reply(self, answer: Forwarded | Refusal | Own, trace: Trace) -> Reply:
+    def _reply(self, answer: Forwarded | Refusal | Own | Replayed, trace: Trace) -> Reply:
         match answer:
             case Refusal():
                 return refusal_reply(answer.issues, trace.decision_id, status=500 if answer.pending else None)
@@ -138,6 +138,10 @@ class Endpoint:
                 return Reply(status=200, headers=(kind,), body=answer.body)
             case Forwarded():
                 return self._forwarded(answer, trace)
+            case Replayed():
+                first = ((b"idempotent-replayed", b"true"), (b"x-original-decision-id", answer.decision_id.encode()))
+                reply = self._reply(answer.answer, trace)
+                return replace(reply, headers=(*reply.headers, *first))
 
     def _forwarded(self, answer: Forwarded, trace: Trace) -> Reply:
         headers = self._headers(answer.headers)

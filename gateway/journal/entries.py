@@ -93,6 +93,15 @@ class Entries(ABC):
 
         return await self._do(run)
 
+    async def keyed(self, keys: Collection[str]) -> Intent | None:
+        """The entry under one of these hashes of a client's key, without its payloads."""
+
+        def run(session: Session) -> Callable[[], Intent | None]:
+            result = session.execute("keyed", {"keys": sorted(keys)})
+            return lambda: next((rows.listed(row) for row in result.rows()), None)
+
+        return await self._do(run)
+
     async def list(self, states: Collection[State], limit: int) -> tuple[Intent, ...]:
         """Entries in these states, oldest first, without their payloads."""
         statement = "list_unsettled" if _UNSETTLED.issuperset(states) else "list"

@@ -10,6 +10,7 @@ from gateway import steady_clock
 from gateway.fhir.interaction import Create, InteractionCode, Update, Write
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.identity.principal import Principal
+from gateway.pipeline.claim import Claim
 from gateway.pipeline.gather import Prior
 from gateway.policy.facts import ClientFacts, Facts, RequestFacts
 from gateway.saga.intent import Intent
@@ -27,6 +28,8 @@ def intent_of(
     facts: str,
     principal: Principal,
     assigned_id: str | None = None,
+    read_back: bool = True,
+    claim: Claim | None = None,
 ) -> Intent:
     """The intent of a write that is about to be sent, as it is sent. The journal names its owner."""
     now = steady_clock.now()
@@ -47,6 +50,9 @@ def intent_of(
         client_id=principal.client_id,
         issuer=principal.issuer,
         started_at=now,
+        read_back=read_back,
+        idempotency_key=None if claim is None else claim.keys[0],
+        request_hash=None if claim is None else claim.requests[0],
     )
 
 

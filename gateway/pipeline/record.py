@@ -37,6 +37,8 @@ def verdict_of(trace: Trace, status: int, problem: GatewayError | None) -> str:
     """The word of metrics and log: allow, warn, deny, undo, error, or none for what needed no decision."""
     if trace.interaction not in _WRITES:
         return "none" if problem is None or trace.principal is not None else "deny"
+    if trace.replay_of is not None:
+        return "none"  # decided and counted when it was first sent
     if trace.settled is not None and trace.settled not in (State.COMMITTED.value, State.REJECTED.value):
         return "undo"
     if problem is not None:
@@ -65,8 +67,11 @@ class Recorder:
         name = trace.interaction.value if trace.interaction else None
         self.metrics.request(name, trace.type, status, total, verdict, upstream_seconds=trace.upstream_seconds)
         self._token(trace, problem)
+        if trace.keyed is not None:
+            self.metrics.idempotency(trace.keyed)
         if trace.interaction in _WRITES:
-            self.metrics.decision(name or "", trace.type, verdict)
+            if trace.replay_of is None:
+                self.metrics.decision(name or "", trace.type, verdict)
             self._rules(trace.decision, trace.decide_seconds)
             self._rules(trace.after, trace.after_seconds)
         elif problem is None:
@@ -113,6 +118,8 @@ def _record(trace: Trace, status: int, problem: GatewayError | None, verdict: st
         reason=trace.reason or (type(problem).__name__ if problem else None),
         issue_codes=tuple(issue.code.value for issue in problem.issues) if problem else (),
         checks=(decision.outcomes if decision else ()) + (after.outcomes if after else ()),
+        idempotency_key=trace.idempotency_key,
+        replay_of=trace.replay_of,
         write_id=trace.write_id,
         upstream_status=trace.upstream_status,
         stored_version=trace.stored_version,

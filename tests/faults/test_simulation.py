@@ -58,3 +58,7 @@ def test_the_runs_are_worth_something() -> None:
     assert ends[State.STUCK] >= 5
     assert sum(operation.accepted for each in made for operation in each.operations) >= 60
     assert sum(operation.settled is None for each in made for operation in each.operations) >= 10
+    insistences = [insistence for each in made for insistence in each.insistences]
+    assert len(insistences) >= 40
+    assert sum(each.tries > 1 for each in insistences) >= 20
+    assert sum(each.replays > 0 for each in insistences) >= 10

@@ -13,6 +13,7 @@ MISSED = ("tests/faults/test_safety_lines.py",)
 NETWORK = ("tests/faults/test_network.py",)
 _WRITE = "tests/pipeline/test_write.py::"
 IDENTITY = ("tests/identity",)
+KEYED = ("tests/pipeline/test_idempotency.py",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -534,5 +535,63 @@ LINES = (
         "if intent is None or (intent.client_id, intent.issuer) != (principal.client_id, principal.issuer):",
         "if intent is None:",
         (_WRITE + "test_the_outcome_of_a_write_can_be_asked_for_by_its_client_only",),
+    ),
+    # Keys of clients
+    _line(
+        "of two that race under one key one begins",
+        8,
+        "gateway/journal/schema/sqlite-0003.sql",
+        "CREATE UNIQUE INDEX intent_key",
+        "CREATE INDEX intent_key",
+        JOURNAL,
+    ),
+    _line(
+        "a keyed write is journalled, whatever the rules",
+        8,
+        "gateway/pipeline/write.py",
+        "        if judges or allowed.claim is not None:\n",
+        "        if judges:\n",
+        KEYED,
+    ),
+    _line(
+        "a key stands for one request",
+        8,
+        "gateway/pipeline/idempotency.py",
+        "        if not claim.is_of(intent):\n",
+        "        if claim.keys == ():\n",
+        KEYED,
+    ),
+    _line(
+        "a key is looked for before its write is judged",
+        8,
+        "gateway/pipeline/write.py",
+        "        if (known := await self.keyed.known(claim, trace)) is not None:\n            return",
+        "        if (known := await self.keyed.known(claim, trace)) is not None and not body:\n            return",
+        KEYED,
+    ),
+    _line(
+        "a key is free again only when surely nothing was written",
+        8,
+        "gateway/saga/moves.py",
+        "    if intent.state is State.REJECTED and (event",
+        "    if intent.state is not State.UNDONE or (event",
+        SETTLING,
+        KEYED,
+    ),
+    _line(
+        "a replay is within the token's scopes",
+        9,
+        "gateway/pipeline/write.py",
+        "        scope.bound(asked.granted, principal, asked.resource, None, concerned)\n",
+        "",
+        KEYED,
+    ),
+    _line(
+        "a replay is for clients that a policy permits",
+        1,
+        "gateway/pipeline/write.py",
+        "            return Refusal(issues=(NOT_PERMITTED,))\n",
+        "            pass\n",
+        KEYED,
     ),
 )
