@@ -312,6 +312,7 @@ def _line(config: Config, ports: Ports) -> Line:
         recording=lambda: ports.log.accepting,
         guarded_update=lambda: ports.probe.capability().guarded_update,
         assigns_ids=lambda: ports.probe.capability().find_lost is FindLost.ASSIGNED_ID,
+        tags_writes=lambda: ports.probe.capability().find_lost is FindLost.TAG,
         new_write_id=new_write_id,
     )
     reads = Reads(upstream=ports.upstream, bases=bases, limits=limits, forwarded=config.reads == "forward")

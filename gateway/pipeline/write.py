@@ -12,7 +12,6 @@ from functools import partial
 
 from gateway.errors import Issue, IssueCode, Malformed, PreconditionFailed, Unavailable, Unprocessable
 from gateway.fhir import media_type, shape
-from gateway.fhir.assigned_id import with_id
 from gateway.fhir.compartment import patient_links
 from gateway.fhir.idempotency_key import idempotency_key
 from gateway.fhir.interaction import Create, InteractionCode, Update, Write
@@ -26,7 +25,7 @@ from gateway.pipeline.ending import ended, in_doubt, judged, nothing_written
 from gateway.pipeline.gather import Gathered, Gatherer, Prior
 from gateway.pipeline.idempotency import KeyedWrites
 from gateway.pipeline.intents import facts_json, intent_of
-from gateway.pipeline.outgoing import prefer_of, upstream_write, with_location
+from gateway.pipeline.outgoing import body_of, prefer_of, upstream_write, with_location
 from gateway.pipeline.patients import Patients
 from gateway.pipeline.refusal import NOT_PERMITTED, refusals, warnings
 from gateway.pipeline.request import Answer, Forwarded, Refusal, Request, Trace
@@ -61,6 +60,7 @@ class Writer:
     new_write_id: Callable[[], str]
     keyed: KeyedWrites
     assigns_ids: Callable[[], bool] = lambda: False
+    tags_writes: Callable[[], bool] = lambda: False
 
     async def write(self, request: Request, write: Write, principal: Principal, trace: Trace) -> Answer:
         """Judge one create or update and, if allowed, see it through to its end."""
@@ -171,10 +171,12 @@ class Writer:
         trace.write_id = write_id = self.new_write_id()
         guard = allowed.prior.version or allowed.prior.tombstone
         assigned = f"g-{write_id}" if self.assigns_ids() and _is_plain_create(write) else None
-        sent = trace.body if assigned is None else await _with_id(trace.body, assigned)
+        tagged = isinstance(write, Create) and self.tags_writes()
+        most = self.limits.bytes
+        sent = await body_of(trace.body, write_id, assigned_id=assigned, tagged=tagged, most=most)
         allowed = replace(allowed, sent=sent, assigned=assigned)
         upstream_request = upstream_write(
-            write, sent, guard, write_id, request, may_read=may_read, assigned_id=assigned
+            write, sent, guard, write_id, request, may_read=may_read, assigned_id=assigned, tagged=tagged
         )
         touched = write.id if isinstance(write, Update) and write.type == "Patient" else None
         if touched is not None:
@@ -222,8 +224,12 @@ class Writer:
         return answer
 
     async def _observe(self, answer: UpstreamAnswer, allowed: "_Allowed", trace: Trace) -> None:
-        if allowed.decision.after is AfterNeed.OBSERVE:
-            judged(await self.reader.observe(answer, allowed.facts, allowed.policies, allowed.decision.applied), trace)
+        if allowed.decision.after is not AfterNeed.OBSERVE:
+            return
+        facts = allowed.facts
+        if allowed.sent is not trace.body and allowed.assigned is None:
+            facts = replace(facts, resource=parse(allowed.sent, self.limits))  # what is stored has the tag, too
+        judged(await self.reader.observe(answer, facts, allowed.policies, allowed.decision.applied), trace)
 
     def _can_be_overtaken(self, allowed: "_Allowed") -> bool:
         """Whether another writer could slip in between the version that was judged and this write, unseen.
@@ -251,10 +257,6 @@ def _intent(allowed: "_Allowed", trace: Trace, *, read_back: bool = True) -> Int
     )
 
 
-async def _with_id(body: bytes, id_: str) -> bytes:
-    return await asyncio.to_thread(with_id, body, id_) if len(body) > _LARGE else with_id(body, id_)
-
-
 def _is_plain_create(write: Write) -> bool:
     return isinstance(write, Create) and write.if_none_exist is None
 
@@ -277,7 +279,7 @@ class _Asked:
 class _Allowed:
     """A write that the engine let through, with everything it was judged by.
 
-    `sent` is the body as it leaves: the judged bytes, but for an id that the gateway `assigned`.
+    `sent` is the body as it leaves: the judged bytes, but for an id that the gateway `assigned`, or a tag.
     """
 
     write: Write

@@ -22,6 +22,7 @@ class FindLost(StrEnum):
     REQUEST_ID = "request-id"  # the server records X-Request-ID in meta.source
     HISTORY = "history"  # [type]/_history?_since=
     ASSIGNED_ID = "assigned-id"  # the POST goes out as a PUT to an id that this gateway drew; only by configuration
+    TAG = "tag"  # the POST carries its write id as a meta.tag, searched by _tag; only by configuration
     NONE = "none"
 
 

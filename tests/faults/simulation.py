@@ -13,6 +13,7 @@ from typing import Any
 from gateway.errors import KeyInUse
 from gateway.fhir.interaction import Create, InteractionCode
 from gateway.fhir.json import JsonObject
+from gateway.fhir.write_tag import with_tag
 from gateway.identity.principal import Principal, ScopeSet
 from gateway.pipeline.claim import Claim, claim_of
 from gateway.pipeline.idempotency import KeyedWrites
@@ -72,6 +73,14 @@ _LAB = Principal(
 )  # fmt: skip
 
 
+# Nothing but the tag tells one write of it from another.
+TAGGING = Habit(
+    name="tags",
+    quirks=replace(Quirks.hapi(), request_id_length=0, source_disabled=True),
+    capability=replace(HAPI, find_lost=FindLost.TAG),
+)
+
+
 @dataclass(slots=True, kw_only=True)
 class Operation:
     """One write of a client. `settled` stays None when the client never learned how it ended."""
@@ -109,6 +118,7 @@ class Simulation:
 
     seed: int
     folder: Path
+    given: Habit | None = None
     random: Random = field(init=False)
     habit: Habit = field(init=False)
     network: Network = field(init=False)
@@ -123,7 +133,7 @@ class Simulation:
     async def run(self) -> "Simulation":
         """Trouble, then calm; ends when nothing is open any more."""
         self.random = random = Random(self.seed)
-        self.habit = HABITS[self.seed % len(HABITS)]
+        self.habit = self.given or HABITS[self.seed % len(HABITS)]
         truth = server()
         truth.store.quirks = self.habit.quirks
         weather = Weather(random, trouble=random.choice((0.0, 0.1, 0.3, 0.5)))
@@ -258,7 +268,7 @@ class Simulation:
         )
         operation = Operation(intent=intent, forbidden=forbidden)
         self.operations.append(operation)
-        settled = await replica.settler.start(intent, request("POST", "Observation", body))
+        settled = await replica.settler.start(intent, request("POST", "Observation", intent.body))
         operation.settled = settled
         return settled.state
 
@@ -282,20 +292,21 @@ class Simulation:
         if guard:
             extra.append((b"if-match", f'W/"{guard}"'.encode()))
         method, path = ("POST", "Observation") if id_ is None else ("PUT", f"Observation/{id_}")
-        return Operation(intent=intent, forbidden=forbidden), request(method, path, body, *extra)
+        return Operation(intent=intent, forbidden=forbidden), request(method, path, intent.body, *extra)
 
     def _intent(self, id_: str | None, body: bytes, condition: str | None, started_at: float) -> Intent:
         current = self.network.server.store.current(("Observation", id_)) if id_ else None
         live = current is not None and not current.deleted
         number = len(self.operations)
+        write_id = f"w{number:015d}"
         return Intent(
             decision_id=f"d{number}",
-            write_id=f"w{number:015d}",
+            write_id=write_id,
             interaction=InteractionCode.UPDATE if id_ else InteractionCode.CREATE,
             type="Observation",
             id=id_,
             if_none_exist=condition,
-            body=body,
+            body=with_tag(body, write_id) if id_ is None and self._tags() else body,
             prior_version=current.version if current is not None and live else None,
             prior_body=json.dumps(current.resource).encode() if current is not None and live else None,
             prior_tombstone=current.version if current is not None and not live else None,
@@ -303,6 +314,9 @@ class Simulation:
             issuer="https://issuer.example",
             started_at=started_at,
         )
+
+    def _tags(self) -> bool:
+        return self.habit.capability.find_lost is FindLost.TAG
 
     async def _stranger(self) -> None:
         """Somebody who writes around the gateway: changes, deletes, and refers to what others wrote."""

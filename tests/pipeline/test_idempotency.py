@@ -322,7 +322,7 @@ async def test_a_conditional_create_that_matched_is_told_again(tmp_path: Path) -
         assert (first.status_code, again.status_code) == (200, 200)
         assert again.headers["etag"] == first.headers["etag"]
         assert again.json() == first.json() == made.json()
-        assert await rig.app._ports.journal.stored_ids("Observation", [made.json()["id"]]) == frozenset()
+        assert await rig.app._ports.journal.stored_versions("Observation", [made.json()["id"]]) == frozenset()
 
 
 async def test_an_answer_that_was_lost_is_found_and_then_told_again(tmp_path: Path) -> None:

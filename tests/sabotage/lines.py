@@ -594,4 +594,12 @@ LINES = (
         "            pass\n",
         KEYED,
     ),
+    _line(
+        "a hit of the search by tag carries the write's own tag",
+        7,
+        "gateway/saga/find.py",
+        "            if first is not None and is_tagged(first.resource, intent.write_id):\n",
+        "            if first is not None:\n",
+        SETTLING,
+    ),
 )

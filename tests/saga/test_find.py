@@ -101,6 +101,9 @@ class AppliedBetweenLooks:
     async def by_request_id(self, type_: str, request_id: str, since: float) -> Hits:
         return ()
 
+    async def by_tag(self, type_: str, system: str, code: str) -> Hits:
+        return ()
+
 
 @pytest.mark.parametrize(
     ("interaction", "status", "version", "found"),
