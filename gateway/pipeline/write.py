@@ -22,7 +22,7 @@ from gateway.identity.scopes import Grant
 from gateway.pipeline import scope
 from gateway.pipeline.claim import Claim
 from gateway.pipeline.ending import ended, in_doubt, judged, nothing_written
-from gateway.pipeline.gather import Gathered, Gatherer, Prior
+from gateway.pipeline.gather import Gathered, Gatherer
 from gateway.pipeline.idempotency import KeyedWrites
 from gateway.pipeline.intents import facts_json, intent_of
 from gateway.pipeline.outgoing import body_of, prefer_of, upstream_write, with_location
@@ -145,17 +145,8 @@ class Writer:
         trace.decision = decision
         if decision.verdict is not Verdict.ALLOW:
             return Refusal(issues=refusals(decision, write.type))
-        allowed = _Allowed(
-            write=write,
-            principal=principal,
-            facts=facts,
-            decision=decision,
-            prior=gathered.prior,
-            concerned=gathered.concerned,
-            policies=asked.policies,
-            claim=claim,
-        )
-        return await self._forward(asked.request, allowed, trace)
+        allowed = _Allowed(asked=asked, facts=facts, decision=decision, gathered=gathered, claim=claim)
+        return await self._forward(allowed, trace)
 
     async def _gather(self, write: Write, resource: JsonObject, patients: bool, trace: Trace) -> Gathered:
         started = time.perf_counter()
@@ -165,18 +156,19 @@ class Writer:
         trace.patients_read, trace.patients_cached = gathered.fetched, gathered.cached
         return gathered
 
-    async def _forward(self, request: Request, allowed: "_Allowed", trace: Trace) -> Answer:
-        write, decision = allowed.write, allowed.decision
-        may_read = scope.may_read(allowed.principal, write.type, allowed.facts.resource, allowed.concerned)
+    async def _forward(self, allowed: "_Allowed", trace: Trace) -> Answer:
+        asked, decision, prior = allowed.asked, allowed.decision, allowed.gathered.prior
+        write = asked.write
+        may_read = scope.may_read(asked.principal, write.type, asked.resource, allowed.gathered.concerned)
         trace.write_id = write_id = self.new_write_id()
-        guard = allowed.prior.version or allowed.prior.tombstone
+        guard = prior.version or prior.tombstone
         assigned = f"g-{write_id}" if self.assigns_ids() and _is_plain_create(write) else None
         tagged = isinstance(write, Create) and self.tags_writes()
         most = self.limits.bytes
         sent = await body_of(trace.body, write_id, assigned_id=assigned, tagged=tagged, most=most)
-        allowed = replace(allowed, sent=sent, assigned=assigned)
+        allowed.sent, allowed.assigned = sent, assigned
         upstream_request = upstream_write(
-            write, sent, guard, write_id, request, may_read=may_read, assigned_id=assigned, tagged=tagged
+            write, sent, guard, write_id, asked.request, may_read=may_read, assigned_id=assigned, tagged=tagged
         )
         touched = write.id if isinstance(write, Update) and write.type == "Patient" else None
         if touched is not None:
@@ -204,7 +196,7 @@ class Writer:
         judges = allowed.decision.after is AfterNeed.UNDO or self._can_be_overtaken(allowed)
         if judges or allowed.claim is not None:
             settled = await self.settler.start(_intent(allowed, trace, read_back=judges), upstream_request)
-            answer = ended(settled, allowed.write.type, trace)
+            answer = ended(settled, allowed.asked.write.type, trace)
             if not judges and isinstance(answer, UpstreamAnswer):
                 await self._observe(answer, allowed, trace)
             return answer
@@ -219,7 +211,7 @@ class Writer:
                 settled = await self.settler.start(_intent(allowed, trace), None)
             except JournalUnavailable:
                 raise in_doubt(timed_out=lost.timed_out) from None
-            return ended(settled, allowed.write.type, trace)
+            return ended(settled, allowed.asked.write.type, trace)
         await self._observe(answer, allowed, trace)
         return answer
 
@@ -229,7 +221,7 @@ class Writer:
         facts = allowed.facts
         if allowed.sent is not trace.body and allowed.assigned is None:
             facts = replace(facts, resource=parse(allowed.sent, self.limits))  # what is stored has the tag, too
-        judged(await self.reader.observe(answer, facts, allowed.policies, allowed.decision.applied), trace)
+        judged(await self.reader.observe(answer, facts, allowed.asked.policies, allowed.decision.applied), trace)
 
     def _can_be_overtaken(self, allowed: "_Allowed") -> bool:
         """Whether another writer could slip in between the version that was judged and this write, unseen.
@@ -237,20 +229,22 @@ class Writer:
         No guard holds for what was not there (servers ignore `If-None-Match: *` on PUT, and `If-Match` on nothing), and
         some servers ignore `If-Match` altogether: settling looks at what the write replaced, and puts it back.
         """
-        return isinstance(allowed.write, Update) and (allowed.prior.version is None or not self.guarded_update())
+        return isinstance(allowed.asked.write, Update) and (
+            allowed.gathered.prior.version is None or not self.guarded_update()
+        )
 
 
 def _intent(allowed: "_Allowed", trace: Trace, *, read_back: bool = True) -> Intent:
     return intent_of(
-        write=allowed.write,
+        write=allowed.asked.write,
         body=allowed.sent,
-        prior=allowed.prior,
+        prior=allowed.gathered.prior,
         decision_id=trace.decision_id,
         write_id=trace.write_id or "",
-        revision=allowed.policies.revision,
+        revision=allowed.asked.policies.revision,
         applied=allowed.decision.applied,
         facts=facts_json(allowed.facts),
-        principal=allowed.principal,
+        principal=allowed.asked.principal,
         assigned_id=allowed.assigned,
         read_back=read_back,
         claim=allowed.claim,
@@ -261,7 +255,7 @@ def _is_plain_create(write: Write) -> bool:
     return isinstance(write, Create) and write.if_none_exist is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Asked:
     """A write that was read, within the token's scopes, and the policies that are about it."""
 
@@ -275,23 +269,20 @@ class _Asked:
     selection: Selection
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Allowed:
     """A write that the engine let through, with everything it was judged by.
 
     `sent` is the body as it leaves: the judged bytes, but for an id that the gateway `assigned`, or a tag.
     """
 
-    write: Write
-    principal: Principal
+    asked: _Asked
     facts: Facts
     decision: Decision
-    prior: Prior
-    concerned: scope.Concerned
-    policies: PolicySet
+    gathered: Gathered
+    claim: Claim | None
     sent: bytes = b""
     assigned: str | None = None
-    claim: Claim | None = None
 
 
 def read_resource(body: bytes, write: Write, limits: BodyLimits) -> JsonObject:
