@@ -269,7 +269,7 @@ LINES = (
     _line(
         "only a committed write becomes a success",
         5,
-        "gateway/pipeline/write.py",
+        "gateway/pipeline/ending.py",
         "if settled.state is State.COMMITTED or (",
         "if settled.answer.status < 300 or (",
         (_WRITE + "test_a_write_that_the_server_changed_is_removed",),
@@ -343,7 +343,7 @@ LINES = (
     _line(
         "an update is guarded by the version that was judged",
         2,
-        "gateway/pipeline/write.py",
+        "gateway/pipeline/outgoing.py",
         "    if guard is not None:\n",
         "    if False:\n",
         (_WRITE + "test_an_update_is_guarded_by_the_version_that_was_judged",),
@@ -400,7 +400,7 @@ LINES = (
         "scopes bound what is written",
         1,
         "gateway/pipeline/write.py",
-        "        scope.bound(granted, principal, resource, gathered.prior.resource, gathered.concerned)\n",
+        "        scope.bound(asked.granted, principal, resource, gathered.prior.resource, gathered.concerned)\n",
         "",
         (_WRITE + "test_a_filtered_scope_binds_the_payload_and_the_prior_version",),
     ),
@@ -516,8 +516,8 @@ LINES = (
         "decisions hold hashes of patients, keyed",
         11,
         "gateway/observe/decision_record.py",
-        '    return hmac.digest(key, f"{kind}\\0{value}".encode(), "sha256").hex()[:_HASH_CHARACTERS]\n\n\ndef _body',
-        "    return value\n\n\ndef _body",
+        '    return hmac.digest(key, f"{kind}\\0{value}".encode(), "sha256").hex()[:_HASH_CHARACTERS]\n\n\ndef _key',
+        "    return value\n\n\ndef _key",
         ("tests/observe",),
     ),
     _line(
