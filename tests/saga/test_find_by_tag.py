@@ -26,7 +26,9 @@ def put(world: World, intent: Intent, id_: str) -> None:
 
 
 def finder(world: World) -> Finder:
-    return Finder(lookups=world.settler._steps.lookups, stored=world.journal.stored_versions, limits=LIMITS, stamps=Stamps())
+    return Finder(
+        lookups=world.settler._steps.lookups, stored=world.journal.stored_versions, limits=LIMITS, stamps=Stamps()
+    )
 
 
 async def test_it_is_found_among_others_that_say_the_same(world: World) -> None:
