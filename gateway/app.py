@@ -27,6 +27,7 @@ from gateway.observe.metrics import Metrics
 from gateway.pipeline.capabilities import smart_configuration
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.gather import Gatherer
+from gateway.pipeline.idempotency import KeyedWrites
 from gateway.pipeline.outcome import OutcomeOf
 from gateway.pipeline.patients import Patients
 from gateway.pipeline.policies import Policies
@@ -296,8 +297,15 @@ def _line(config: Config, ports: Ports) -> Line:
         capability=ports.probe.capability,
         observer=SettleObserver(ports.metrics),
     )
+    keyed = KeyedWrites(
+        journal=ports.journal,
+        upstream=ports.upstream,
+        secrets=settings.idempotency_secrets_of(config),
+        policies=ports.policies.recalled,
+    )
     writer = Writer(
         upstream=ports.upstream,
+        keyed=keyed,
         gatherer=gatherer,
         patients=patients,
         settler=settler,
@@ -310,6 +318,7 @@ def _line(config: Config, ports: Ports) -> Line:
         assigns_ids=lambda: ports.probe.capability().find_lost is FindLost.ASSIGNED_ID,
         server_time=ports.server_clock.now,
         journals_all=config.journal_writes == "all",
+        tags_writes=lambda: ports.probe.capability().find_lost is FindLost.TAG,
         new_write_id=new_write_id,
     )
     reads = Reads(upstream=ports.upstream, bases=bases, limits=limits, forwarded=config.reads == "forward")

@@ -103,6 +103,15 @@ class Entries(ABC):
 
         return await self._do(run)
 
+    async def keyed(self, keys: Collection[str]) -> Intent | None:
+        """The entry under one of these hashes of a client's key, without its payloads."""
+
+        def run(session: Session) -> Callable[[], Intent | None]:
+            result = session.execute("keyed", {"keys": sorted(keys)})
+            return lambda: next((rows.listed(row) for row in result.rows()), None)
+
+        return await self._do(run)
+
     async def list(self, states: Collection[State], limit: int) -> tuple[Intent, ...]:
         """Entries in these states, oldest first, without their payloads."""
         statement = "list_unsettled" if _UNSETTLED.issuperset(states) else "list"
@@ -217,7 +226,8 @@ class Entries(ABC):
         if held.state in CLOSED:
             values = rows.forgotten(values)
         if found is None:
-            result = session.execute("begin", values)
+            # The key may be another write's by now.
+            result = session.execute("begin", {**values, "idempotency_key": None})
         else:
             where: rows.Values = {
                 "was_owner": found.owner,

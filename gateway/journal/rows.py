@@ -61,6 +61,8 @@ def changes_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
         "failed": json.dumps(intent.failed),
         "reason": intent.reason,
         "updated_at": intent.updated_at,
+        "idempotency_key": intent.idempotency_key,
+        "answer": intent.answer,
     }
 
 
@@ -136,6 +138,7 @@ def _steered(intent: Intent) -> tuple[object, ...]:
         intent.stored_id,
         intent.stored_version,
         intent.created,
+        intent.read_back,
     )
 
 
@@ -173,6 +176,10 @@ def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
         failed=_names(found["failed"]),
         reason=_text(found["reason"]),
         updated_at=_number(found["updated_at"]) or 0.0,
+        read_back=bool(found["read_back"]),
+        idempotency_key=_text(found["idempotency_key"]),
+        request_hash=_text(found["request_hash"]),
+        answer=_text(found["answer"]),
     )
 
 

@@ -121,6 +121,11 @@ def derived_key(key_file: Path, purpose: str) -> bytes:
     return hmac.digest(keys_in(key_file.read_bytes())[0], purpose.encode(), "sha256")
 
 
+def derived_keys(key_file: Path, purpose: str) -> tuple[bytes, ...]:
+    """The same of every key, newest first: what was hashed before a rotation is still found. As `derived_key`."""
+    return tuple(hmac.digest(key, purpose.encode(), "sha256") for key in keys_in(key_file.read_bytes()))
+
+
 def _make(path: Path) -> None:
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -84,6 +84,7 @@ class Metrics:
         self._decided = self._counter(
             "decisions_total", "Decisions on writes.", "interaction", "resource_type", "decision"
         )
+        self._keyed = self._counter("idempotent_requests_total", "Writes under an Idempotency-Key.", "result")
         self._rule_results = self._counter(
             "check_results_total", "Outcomes of rules.", "policy", "check", "phase", "mode", "result"
         )
@@ -159,13 +160,9 @@ class Metrics:
         )
         tally.add(seconds, seconds - upstream_seconds if seconds > upstream_seconds else 0.0)
 
-    def entered(self) -> None:
-        """A request began."""
-        self._flying += 1
-
-    def left(self) -> None:
-        """A request ended."""
-        self._flying -= 1
+    def in_flight(self, requests: int) -> None:
+        """How many requests are being answered; whoever answers them counts."""
+        self._flying = requests
 
     def rejected(self, reason: str) -> None:
         """A request turned away: framing, headers, timeout, body_too_large, shutting_down, queue_full, circuit_open."""
@@ -183,6 +180,10 @@ class Metrics:
             key = ("decision", interaction, self._type(type_), decision)
             tally = self._tallies.find(key) or self._tallies.bind(key, self._decided.labels(*key[1:]))
         tally.add()
+
+    def idempotency(self, result: str) -> None:
+        """A write under an Idempotency-Key: new, replayed, in_progress or mismatch."""
+        self._keyed.labels(result).inc()
 
     def rules(self, outcomes: Iterable[RuleOutcome]) -> None:
         """The outcome of every rule of one decision."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gateway.fhir.interaction import Create, InteractionCode, Update, Write
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.identity.principal import Principal
+from gateway.pipeline.claim import Claim
 from gateway.pipeline.gather import Prior
 from gateway.policy.facts import ClientFacts, Facts, RequestFacts
 from gateway.saga.intent import Intent
@@ -36,6 +37,8 @@ def intent_of(
     principal: Principal,
     began: Began,
     assigned_id: str | None = None,
+    read_back: bool = True,
+    claim: Claim | None = None,
 ) -> Intent:
     """The intent of a write that is about to be sent, or was, as it is sent. The journal names its owner."""
     return Intent(
@@ -56,6 +59,9 @@ def intent_of(
         issuer=principal.issuer,
         started_at=began.at,
         server_time=began.by_server,
+        read_back=read_back,
+        idempotency_key=None if claim is None else claim.keys[0],
+        request_hash=None if claim is None else claim.requests[0],
     )
 
 

@@ -11,6 +11,7 @@ from gateway.errors import GatewayError
 from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
+from gateway.fhir.write_tag import SYSTEM, is_tagged
 from gateway.saga.capability import Capability, FindLost
 from gateway.saga.content import request_id_of, same_content, updated_at
 from gateway.saga.intent import Intent
@@ -30,11 +31,15 @@ class Stamps:
     """
 
     def __init__(self) -> None:
-        self.seen = False
+        self.seen: bool | None = None  # None: nothing was read back yet
 
     def note(self, write_id: str, resource: JsonObject) -> None:
         """A version that is known to be of this write."""
         self.seen = request_id_of(resource) == write_id
+
+    def trusted(self, capability: Capability) -> bool:
+        """What was seen counts, before what is known of the kind of server."""
+        return capability.records_ids if self.seen is None else self.seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +90,24 @@ class Finder:
             return await self._updated(intent, sent, capability, last=last)
         if intent.stored_id is not None:
             return await self._named(intent, intent.stored_id, sent, capability)
-        if capability.find_lost is FindLost.REQUEST_ID:
-            found = await self._by_request_id(intent, capability)
+        search = self._search(intent, sent, capability)
+        if search is not None:
+            found = await search(intent, capability)
             if isinstance(found, Untellable) and found.unsupported:
                 return await self._by_history(intent, sent, capability, last=last)
+            # What searches find nothing of may still be in history: an index that lags behind, a tag taken off since.
             return await self._confirmed(intent, sent, capability) if last and found == NotThere() else found
-        if capability.find_lost in (FindLost.HISTORY, FindLost.ASSIGNED_ID):
+        if capability.find_lost is not FindLost.NONE:
             return await self._by_history(intent, sent, capability, last=last)
         return Untellable(reason="this server offers no way to find a created resource again")
+
+    def _search(
+        self, intent: Intent, sent: JsonObject, capability: Capability
+    ) -> Callable[[Intent, Capability], Awaitable[Found]] | None:
+        if capability.find_lost is FindLost.REQUEST_ID:
+            return self._by_request_id
+        # One that left before the setting was made carries no tag.
+        return self._by_tag if capability.find_lost is FindLost.TAG and is_tagged(sent, intent.write_id) else None
 
     async def _named(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
         """The answer named the resource, but no version of it. The id is nobody else's; the version has to be."""
@@ -176,6 +191,25 @@ class Finder:
             return Untellable(reason="several resources carry this write's request id")
         return ours[0] if ours else NotThere()
 
+    async def _by_tag(self, intent: Intent, capability: Capability) -> Found:
+        """What a client copied carries the tag, too: a resource that another write explains is not this one."""
+        hits = await self.lookups.by_tag(intent.type, SYSTEM, intent.write_id)
+        if isinstance(hits, Unclear):
+            unusable = hits.trouble is not Trouble.OUTAGE
+            return Untellable(reason="the server does not search by tag", unsupported=True) if unusable else hits
+        ours: list[Stored] = []
+        for hit in hits:
+            first = await self._first_version(intent, hit, capability)
+            if isinstance(first, Unclear):
+                return first
+            if first is not None and is_tagged(first.resource, intent.write_id):
+                ours.append(_stored(intent, first, capability))
+        explained = await self.stored(intent.type, [each.id for each in ours])
+        ours = [each for each in ours if (each.id, each.version) not in explained]
+        if len(ours) > 1:
+            return Untellable(reason="several resources carry this write's tag")
+        return ours[0] if ours else NotThere()
+
     async def _confirmed(self, intent: Intent, sent: JsonObject, capability: Capability) -> Found:
         """A search that finds nothing may be one that never finds anything: history, where there is one, decides."""
         found = await self._by_history(intent, sent, capability, last=True)
@@ -196,7 +230,11 @@ class Finder:
             return Untellable(reason="the server keeps no history of the type", unsupported=True) if unusable else hits
         first = [hit for hit in hits if capability.may_be_first(hit.version)]
         left = await self._suspects(intent, first, capability)
-        tagged = [hit for hit in left if request_id_of(hit.resource) == intent.write_id]
+        tagged = [
+            hit
+            for hit in left
+            if request_id_of(hit.resource) == intent.write_id or is_tagged(hit.resource, intent.write_id)
+        ]
         told = [hit for hit in left if not self._tells_another(intent, hit.resource, capability)]
         ours = tagged or [hit for hit in told if same_content(hit.resource, sent, ignore_id=True)]
         if ours:
@@ -206,7 +244,7 @@ class Finder:
     async def _suspects(self, intent: Intent, hits: Collection[Seen], capability: Capability) -> list[Seen]:
         """Those that may be this write, whatever they say: no other write explains them, no id speaks against it."""
         explained = await self.stored(intent.type, [hit.id for hit in hits])
-        trusted = capability.records_ids or self.stamps.seen
+        trusted = self.stamps.trusted(capability)
         return [
             hit
             for hit in hits
@@ -223,7 +261,7 @@ class Finder:
 
     def _tells_another(self, intent: Intent, seen: JsonObject, capability: Capability) -> bool:
         """Whether a request id says that equal content is a coincidence."""
-        recording = capability.find_lost is FindLost.REQUEST_ID or capability.records_ids or self.stamps.seen
+        recording = capability.find_lost is FindLost.REQUEST_ID or self.stamps.trusted(capability)
         return recording and _of_another(intent, seen)
 
 

@@ -39,6 +39,9 @@ class Intent:
     `after` need besides the stored resource.
     `owner` holds the entry under `epoch`: neither alone is enough to change it.
     `server_time` is `started_at` by the FHIR server's own clock, never ahead of it; None when it had not told the time.
+    `read_back`: what is stored is read and judged before the write may stay; False where no rule looks at it.
+    `idempotency_key` and `request_hash` are keyed hashes of the client's key and of what it asked for; `answer` is what
+    it was told (`saga/recorded_answer.py`). A closed entry without the first left the key free.
     `send_deadline` is the last instant at which the write may leave. `created` is True when the server proved
     that the write made the resource, False when it replaced or matched one, None when unproven.
     """
@@ -74,6 +77,10 @@ class Intent:
     failed: tuple[str, ...] = ()
     reason: str | None = None
     updated_at: float = 0.0
+    read_back: bool = True
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    answer: str | None = None
 
 
 def new_write_id() -> str:

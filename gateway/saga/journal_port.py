@@ -71,7 +71,10 @@ class Journal(Protocol):
         """Commit what is queued. Entries that are open become orphans."""
 
     async def begin(self, intent: Intent) -> Intent:
-        """Insert, durably, held by this process; returns it so. Raises NotOwner when it exists already."""
+        """Insert, durably, held by this process; returns it so.
+
+        Raises NotOwner when it exists already, or another entry under the same `idempotency_key`.
+        """
 
     def still_owner(self, intent: Intent) -> None:
         """Raises NotOwner unless this process surely still holds the entry. Cheap: asks nobody.
@@ -94,6 +97,9 @@ class Journal(Protocol):
         """
 
     async def get(self, decision_id: str) -> Intent | None: ...
+
+    async def keyed(self, keys: Collection[str]) -> Intent | None:
+        """The entry under one of these hashes of a client's key, without its payloads."""
 
     async def list(self, states: Collection[State], limit: int) -> tuple[Intent, ...]:
         """Entries in these states, oldest first, without their payloads."""

@@ -63,5 +63,8 @@ class Lookups(Protocol):
     async def by_request_id(self, type_: str, request_id: str, since: float, *, by_server: float | None = None) -> Hits:
         """Current versions of which some version recorded the request id. Unverified: each hit has to be checked."""
 
+    async def by_tag(self, type_: str, system: str, code: str) -> Hits:
+        """Current versions that carry a tag. Unverified: each hit has to be checked."""
+
     async def history(self, type_: str, id_: str | None, since: float, *, by_server: float | None = None) -> Hits:
         """Versions of one resource (or of a type) written since about `since` (0: ever); every page, within a bound."""

@@ -11,11 +11,12 @@ from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
 from gateway.saga.compensation import Blocked, Deferred, Proven, Refusal, UndoAction, plan
 from gateway.saga.find import Finder, NotThere, Stamps, Untellable
-from gateway.saga.intent import OPEN, Intent, State
+from gateway.saga.intent import CLOSED, OPEN, Intent, State
 from gateway.saga.journal_port import Journal, NotOwner
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
 from gateway.saga.ports import AnswerLost, NotSent, TooLate, Upstream, UpstreamAnswer, UpstreamRequest
 from gateway.saga.proof import Doubt, Matched, Refused, Stored, prove
+from gateway.saga.recorded_answer import is_final, made_answer, text_of
 from gateway.saga.settled import CrashPoint, Observer, Settled, SettleSettings, Verified
 from gateway.saga.table import Durable, Event, Outward, Transition, step
 from gateway.saga.undo import Undoer
@@ -44,18 +45,21 @@ class Passage:
 
     def settled(self, *, reason: str | None = None) -> Settled:
         """The passage as its caller sees it."""
-        answer = self.answer
-        if answer is None and self.intent.state is State.COMMITTED and self.seen is not None:
-            answer = _made_answer(self.intent, self.seen)
         return Settled(
             state=self.intent.state,
-            answer=answer,
+            answer=self.answer_to(self.intent),
             failed=self.intent.failed,
             undo=self.undo,
             reason=reason or self.intent.reason,
             detail=self.verified.detail if self.verified else None,
             intent=self.intent,
         )
+
+    def answer_to(self, intent: Intent) -> UpstreamAnswer | None:
+        """The server's answer; where it was lost, and the write stays, one from what was read back."""
+        if self.answer is not None or intent.state is not State.COMMITTED or intent.stored_version is None:
+            return self.answer
+        return made_answer(intent, b"" if self.seen is None else self.seen.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,11 +183,21 @@ class Steps:
         return await self._learned(passage, Event.ANSWER_LOST, doubted)
 
     async def _is_stored(self, passage: Passage, intent: Intent, proof: Stored) -> Transition:
-        move = await self._move(passage, Event.ANSWERED_STORED, _stored(intent, proof))
+        stored = _stored(intent, proof)
+        if not stored.read_back:
+            if passage.answer is None and passage.until is not None:
+                await self._seen_by_the_client(passage, stored)
+            return await self._move(passage, Event.STORED_FOR_GOOD, stored)
+        move = await self._move(passage, Event.ANSWERED_STORED, stored)
         if self.settings.crash_at is CrashPoint.AFTER_STORED and passage.behind is not None:
             await passage.behind
         self.crash_point(CrashPoint.AFTER_STORED)
         return move
+
+    async def _seen_by_the_client(self, passage: Passage, stored: Intent) -> None:
+        """The body of an answer that was lost, for whoever waits for it. Nothing is judged by it."""
+        look = await self._stored_version(stored)
+        passage.seen = look if isinstance(look, Seen) and look.readable else None
 
     async def _look(self, passage: Passage) -> Transition:
         intent, capability = passage.intent, self.capability()
@@ -343,6 +357,8 @@ class Steps:
         """Record a move, then let it be the truth."""
         row = step(passage.intent.state, event)
         moved = replace(intent, state=row.next, updated_at=self.clock())
+        if moved.idempotency_key is not None and moved.state in CLOSED:
+            moved = _answered(moved, event, passage)
         writing = asyncio.ensure_future(self.journal.advance(moved, expected=row.state))
         if row.durable is Durable.BEHIND:
             # Queued before anything that follows, so that the order holds; awaited with the next move.
@@ -385,15 +401,14 @@ def _with_write_id(request: UpstreamRequest, write_id: str) -> UpstreamRequest:
     return replace(request, headers=(*kept, (b"x-request-id", write_id.encode())))
 
 
-def _made_answer(intent: Intent, seen: Seen) -> UpstreamAnswer:
-    """Stands in for an answer that was lost, from what was read back."""
-    place = f"{intent.type}/{seen.id}/_history/{seen.version}".encode()
-    return UpstreamAnswer(
-        status=201 if intent.created else 200,
-        headers=(
-            (b"content-type", b"application/fhir+json; charset=utf-8"),
-            (b"etag", f'W/"{seen.version}"'.encode()),
-            (b"location" if intent.created else b"content-location", place),
-        ),
-        body=seen.body,
-    )
+def _answered(intent: Intent, event: Event, passage: Passage) -> Intent:
+    """A closed entry with what its client is told when it asks again under its key.
+
+    Where surely nothing was written, and no refusal stands, the key is free: the client's next try is a first one.
+    """
+    answer = passage.answer_to(intent)
+    if intent.state is State.REJECTED and (event is not Event.REFUSED or answer is None or not is_final(answer)):
+        return replace(intent, idempotency_key=None)
+    if answer is None or intent.state is State.UNDONE:
+        return intent
+    return replace(intent, answer=text_of(answer, made=passage.answer is None))

@@ -22,6 +22,7 @@ class Event(StrEnum):
     """What was learned about a write."""
 
     ANSWERED_STORED = "answered stored"  # the answer, or a look, proves that the server holds it
+    STORED_FOR_GOOD = "stored, nothing to judge"  # no rule looks at what the server holds
     ANSWERED_NOTHING = "answered, nothing written"  # If-None-Exist matched
     REFUSED = "refused"  # a status that stores nothing
     NOT_SENT = "not sent"  # no byte left
@@ -89,6 +90,7 @@ def _rows() -> Iterable[Transition]:
     before, behind = Durable.BEFORE, Durable.BEHIND
     for state, event, after, durable, outward in (
         (intended, Event.ANSWERED_STORED, stored, behind, Outward.READ_BACK),
+        (intended, Event.STORED_FOR_GOOD, committed, before, Outward.ANSWER),
         (intended, Event.ANSWERED_NOTHING, committed, before, Outward.ANSWER),
         (intended, Event.REFUSED, rejected, before, Outward.ANSWER),
         (intended, Event.NOT_SENT, rejected, before, Outward.REFUSE),

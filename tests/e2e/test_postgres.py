@@ -372,3 +372,41 @@ async def test_payloads_are_sealed_and_leases_of_the_gone_forgotten(place: Datab
     assert place.sql("SELECT count(*) FROM lease") == "2"
     await journal.prune(0.0)
     assert place.sql("SELECT count(*) FROM lease") == "1"
+
+
+async def test_a_journal_of_before_the_keys_is_migrated_with_its_entries(place: Database) -> None:
+    """Version 1, as the release before left it."""
+    place.sql("CREATE TABLE schema_version (version INTEGER NOT NULL)")
+    place.sql("INSERT INTO schema_version VALUES (1)")
+    place.sql(migrations("postgresql")[0].script)
+    columns = (
+        "decision_id, write_id, owner, epoch, state, interaction, type, body, policy_revision, applied, facts, "
+        "client_id, issuer, started_at, attempts, refusals, next_attempt_at, failed, updated_at"
+    )
+    for id_, state in (("d1", "stored"), ("d2", "committed")):
+        place.sql(
+            f"INSERT INTO intent ({columns}) VALUES ('{id_}', 'w-{id_}', 'gone', 1, '{state}', 'create', "
+            "'Observation', '', 'r1', '[]', '', 'c', 'i', 1, 0, 0, 1, '[]', 1)"
+        )
+    one, two = await asyncio.gather(place.open("one"), place.open("two"))
+    assert place.sql("SELECT max(version) FROM schema_version") == str(migrations("postgresql")[-1].version)
+    assert await one.claim_orphans(10.0, 5) == 1
+    (due,) = await one.due(10.0, 5)
+    assert (due.state, due.read_back, due.idempotency_key, due.answer) == (State.STORED, True, None, None)
+    closed = await one.get("d2")
+    assert closed is not None
+    assert closed.state is State.COMMITTED
+    await one.begin(replace(entry(3), idempotency_key="k1"))
+    with pytest.raises(NotOwner):
+        await two.begin(replace(entry(4), idempotency_key="k1"))
+    await one.close()
+    await two.close()
+
+
+async def test_a_key_is_found_by_its_index(place: Database, journal: PostgresJournal) -> None:
+    await journal.keyed(["k1"])
+    plan = place.sql(
+        "SET enable_seqscan = off; "
+        "EXPLAIN SELECT decision_id FROM intent WHERE idempotency_key = ANY(ARRAY['k1', 'k2'])"
+    )
+    assert "intent_key" in plan

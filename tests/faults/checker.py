@@ -49,6 +49,7 @@ class Checker:
             *self._current(),
             *self._guarded(),
             *self._held(),
+            *self._keyed(),
         ]
 
     def _maker(self, target: str, version: str) -> str:
@@ -185,3 +186,19 @@ class Checker:
                 knew = operation.intent.prior_tombstone if before.deleted else operation.intent.prior_version
                 if knew != before.version:
                     yield f"4: {operation.intent.write_id} replaced {before.version} of {target}, and knew {knew}"
+
+    def _keyed(self) -> Iterator[str]:
+        """Under one key the server stored one write or none, and the client was told the truth about it."""
+        for insistence in self.run.insistences:
+            key = insistence.claim.keys[0]
+            applied = [
+                each for each in self.run.operations if each.intent.idempotency_key == key and self._applied(each)
+            ]
+            if len(applied) > 1:
+                yield f"key: {[each.intent.write_id for each in applied]} were stored under one key"
+            if insistence.told is None:
+                yield f"key: after {insistence.tries} tries the client was never told what became of its write"
+            elif insistence.told is State.COMMITTED and len(applied) != 1:
+                yield "key: the client was told that its write is stored, and it is not"
+            elif insistence.told is State.UNDONE and applied and not applied[0].forbidden:
+                yield f"key: {applied[0].intent.write_id} was allowed, and told as undone"

@@ -19,6 +19,7 @@ from gateway.journal.postgres import PostgresJournal
 from gateway.journal.sqlite import SqliteJournal
 from gateway.journal.sqlite_writer import SqliteWriter
 from gateway.journal.writer import Job
+from gateway.policy.policy_set import PolicySet
 from gateway.saga.capability import Capability
 from gateway.saga.intent import Intent
 from gateway.saga.ports import AnswerLost, NotSent, StreamedAnswer, TooLate, UpstreamAnswer, UpstreamRequest
@@ -227,6 +228,9 @@ class Replica:
             raise trouble
         holds = stored.get("status") != "forbidden"
         return Verified(holds=holds, failed=() if holds else ("policy/rule",))
+
+    async def no_policies(self, revision: str) -> PolicySet | None:
+        return None
 
     async def start(self) -> "Replica":
         await self.journal.open()

@@ -42,6 +42,52 @@ class JournalContract(Generic[J]):
         assert await journal.get("d1") == replace(written, owner=journal.owner)
         assert await journal.get("nobody") is None
 
+    async def test_a_keyed_entry_comes_back_as_it_was_written(self, journal: J) -> None:
+        written = replace(entry(), idempotency_key="k1", request_hash="r1", answer='{"status":201}', read_back=False)
+        held = await journal.begin(written)
+        assert await journal.get("d1") == held == replace(written, owner=journal.owner)
+        found = await journal.keyed(["k0", "k1"])
+        assert found == replace(held, body=b"", prior_body=None, facts="{}")
+        assert await journal.keyed(["k2"]) is None
+        assert await journal.keyed([]) is None
+
+    async def test_of_two_under_one_key_one_begins(self, journal: J, place: Place[J]) -> None:
+        other = await place.open("two")
+        racing = [
+            journals.begin(replace(entry(number), idempotency_key="k1"))
+            for number, journals in enumerate((journal, other) * 8)
+        ]
+        ended = await asyncio.gather(*racing, return_exceptions=True)
+        assert sum(isinstance(each, NotOwner) for each in ended) == 15
+        (won,) = [each for each in ended if not isinstance(each, BaseException)]
+        found = await other.keyed(["k1"])
+        assert found is not None
+        assert found.decision_id == won.decision_id
+        for number in range(20, 23):
+            await journal.begin(entry(number))  # without a key there is nothing to race for
+        assert journal.broken is other.broken is None
+        await other.close()
+
+    async def test_a_closed_entry_keeps_the_answer_and_lets_go_of_a_key(self, journal: J) -> None:
+        kept = await journal.begin(replace(entry(1), idempotency_key="k1", request_hash="r1"))
+        freed = await journal.begin(replace(entry(2), idempotency_key="k2", request_hash="r2"))
+        await journal.advance(replace(kept, state=State.COMMITTED, answer='{"status":200}'), expected=State.INTENDED)
+        await journal.advance(replace(freed, state=State.REJECTED, idempotency_key=None), expected=State.INTENDED)
+        found = await journal.keyed(["k1"])
+        assert found is not None
+        assert (found.state, found.answer, found.request_hash) == (State.COMMITTED, '{"status":200}', "r1")
+        assert await journal.keyed(["k2"]) is None
+        await journal.begin(replace(entry(3), idempotency_key="k2", request_hash="r3"))
+        with pytest.raises(NotOwner):
+            await journal.begin(replace(entry(4), idempotency_key="k1"))
+
+    async def test_a_key_is_kept_as_long_as_its_entry(self, journal: J) -> None:
+        held = await journal.begin(replace(entry(1), idempotency_key="k1"))
+        await journal.advance(replace(held, state=State.COMMITTED, updated_at=10.0), expected=State.INTENDED)
+        assert await journal.prune(11.0) == 1
+        assert await journal.keyed(["k1"]) is None
+        await journal.begin(replace(entry(2), idempotency_key="k1"))
+
     async def test_every_changing_field_is_written(self, journal: J) -> None:
         await journal.begin(entry())
         changed = replace(

@@ -29,13 +29,14 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
 def exercise(metrics: Metrics, type_: str = "Observation") -> None:
     metrics.build_info("0.1.0")
     metrics.unsafe_settings(("allow_insecure",))
-    metrics.entered()
+    metrics.in_flight(1)
     metrics.request("create", type_, 201, 0.02, "allow", upstream_seconds=0.01)
     metrics.request(None, None, 404, 0.001, "none")
-    metrics.left()
+    metrics.in_flight(0)
     metrics.rejected("framing")
     metrics.decision("create", type_, "allow")
     metrics.rules((outcome("a"), outcome("b", result=Result.FAIL, mode=Mode.AUDIT, phase=Phase.AFTER)))
+    metrics.idempotency("replayed")
     metrics.evaluation("before", 0.0002)
     metrics.token("https://id.example", "ok")
     metrics.jwks_fetched("https://id.example", 1.0)
@@ -62,6 +63,7 @@ def test_every_published_name_is_there() -> None:
         for name in (
             "http_requests_total", "http_request_duration_seconds_bucket", "http_overhead_seconds_count",
             "http_requests_in_flight", "rejected_requests_total", "decisions_total", "check_results_total",
+            "idempotent_requests_total",
             "check_duration_seconds_sum", "token_verifications_total", "jwks_last_success_timestamp_seconds",
             "patient_fetches_total", "patient_fetch_duration_seconds_bucket", "upstream_requests_total",
             "upstream_request_duration_seconds_bucket", "undo_attempts_total", "undo_duration_seconds_bucket",
@@ -125,7 +127,7 @@ metrics = Metrics(frozenset({"Observation"}))
 metrics.request("create", "Observation", 201, 0.02, "allow")
 metrics.policy_set("one", {"enforce": 1}, 1.0)
 metrics.policy_set("two", {"enforce": 2}, 2.0)
-metrics.entered()
+metrics.in_flight(1)
 metrics.fold()
 """
 

@@ -15,7 +15,7 @@ def test_a_reopened_write_is_counted_and_every_unusual_move_has_a_line(event: Ev
     with structlog.testing.capture_logs() as logged:
         SettleObserver(metrics).transition(entry(), event)
     reopened = event in (Event.STORED_AFTER_ALL, Event.SENT_AFTER_ALL)
-    ordinary = event in (Event.ANSWERED_STORED, Event.HOLDS)
+    ordinary = event in (Event.ANSWERED_STORED, Event.HOLDS, Event.STORED_FOR_GOOD)
     names = [(line["event"], line["log_level"], line["event_name"]) for line in logged]
     if reopened:
         assert names == [("write.reopened", "warning", event.value)]

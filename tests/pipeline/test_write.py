@@ -430,7 +430,7 @@ async def test_a_plain_write_is_recorded_before_it_leaves_where_that_is_configur
             assert {"name": "outcome", "valueCode": "committed"} in told.json()["parameter"]
         else:
             assert told.status_code == 404
-            assert "not journalled" in told.text
+            assert "journalled only under an Idempotency-Key" in told.text
 
 
 @pytest.mark.parametrize("policy", [LAB, LAB + AFTER])

@@ -18,13 +18,14 @@ LATE = ("tests/saga/test_late_proof.py",)
 FINDING = ("tests/saga/test_find.py",)
 _WRITE = "tests/pipeline/test_write.py::"
 IDENTITY = ("tests/identity",)
+KEYED = ("tests/pipeline/test_idempotency.py",)
 
 
 # The ends of two statements, so that each is found alone.
 _MOVED = (
     "failed = %(failed)s, reason = %(reason)s, updated_at = %(updated_at)s\nWHERE decision_id = %(decision_id)s AND "
 )
-_CLOSED = "facts = '',\n    if_none_exist = NULL\nWHERE decision_id = %(decision_id)s AND "
+_CLOSED = "answer = %(answer)s\nWHERE decision_id = %(decision_id)s AND "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -488,7 +489,7 @@ LINES = (
     _line(
         "only a committed write becomes a success",
         5,
-        "gateway/pipeline/write.py",
+        "gateway/pipeline/ending.py",
         "if settled.state is State.COMMITTED or (",
         "if settled.answer.status < 300 or (",
         (_WRITE + "test_a_write_that_the_server_changed_is_removed",),
@@ -562,7 +563,7 @@ LINES = (
     _line(
         "an update is guarded by the version that was judged",
         2,
-        "gateway/pipeline/write.py",
+        "gateway/pipeline/outgoing.py",
         "    if guard is not None:\n",
         "    if False:\n",
         (_WRITE + "test_an_update_is_guarded_by_the_version_that_was_judged",),
@@ -619,7 +620,7 @@ LINES = (
         "scopes bound what is written",
         1,
         "gateway/pipeline/write.py",
-        "        scope.bound(granted, principal, resource, gathered.prior.resource, gathered.concerned)\n",
+        "        scope.bound(asked.granted, principal, resource, gathered.prior.resource, gathered.concerned)\n",
         "",
         (_WRITE + "test_a_filtered_scope_binds_the_payload_and_the_prior_version",),
     ),
@@ -735,8 +736,8 @@ LINES = (
         "decisions hold hashes of patients, keyed",
         11,
         "gateway/observe/decision_record.py",
-        '    return hmac.digest(key, f"{kind}\\0{value}".encode(), "sha256").hex()[:_HASH_CHARACTERS]\n\n\ndef _body',
-        "    return value\n\n\ndef _body",
+        '    return hmac.digest(key, f"{kind}\\0{value}".encode(), "sha256").hex()[:_HASH_CHARACTERS]\n\n\ndef _key',
+        "    return value\n\n\ndef _key",
         ("tests/observe",),
     ),
     _line(
@@ -754,5 +755,71 @@ LINES = (
         "if intent is None or (intent.client_id, intent.issuer) != (principal.client_id, principal.issuer):",
         "if intent is None:",
         (_WRITE + "test_the_outcome_of_a_write_can_be_asked_for_by_its_client_only",),
+    ),
+    # Keys of clients
+    _line(
+        "of two that race under one key one begins",
+        8,
+        "gateway/journal/schema/sqlite-0003.sql",
+        "CREATE UNIQUE INDEX intent_key",
+        "CREATE INDEX intent_key",
+        JOURNAL,
+    ),
+    _line(
+        "a keyed write is journalled, whatever the rules",
+        8,
+        "gateway/pipeline/write.py",
+        "        if judges or allowed.claim is not None:\n",
+        "        if judges:\n",
+        KEYED,
+    ),
+    _line(
+        "a key stands for one request",
+        8,
+        "gateway/pipeline/idempotency.py",
+        "        if not claim.is_of(intent):\n",
+        "        if claim.keys == ():\n",
+        KEYED,
+    ),
+    _line(
+        "a key is looked for before its write is judged",
+        8,
+        "gateway/pipeline/write.py",
+        "        if (known := await self.keyed.known(claim, trace)) is not None:\n            return",
+        "        if (known := await self.keyed.known(claim, trace)) is not None and not body:\n            return",
+        KEYED,
+    ),
+    _line(
+        "a key is free again only when surely nothing was written",
+        8,
+        "gateway/saga/moves.py",
+        "    if intent.state is State.REJECTED and (event",
+        "    if intent.state is not State.UNDONE or (event",
+        SETTLING,
+        KEYED,
+    ),
+    _line(
+        "a replay is within the token's scopes",
+        9,
+        "gateway/pipeline/write.py",
+        "        scope.bound(asked.granted, principal, asked.resource, None, concerned)\n",
+        "",
+        KEYED,
+    ),
+    _line(
+        "a replay is for clients that a policy permits",
+        1,
+        "gateway/pipeline/write.py",
+        "            return Refusal(issues=(NOT_PERMITTED,))\n",
+        "            pass\n",
+        KEYED,
+    ),
+    _line(
+        "a hit of the search by tag carries the write's own tag",
+        7,
+        "gateway/saga/find.py",
+        "            if first is not None and is_tagged(first.resource, intent.write_id):\n",
+        "            if first is not None:\n",
+        SETTLING,
     ),
 )

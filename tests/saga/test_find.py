@@ -160,6 +160,9 @@ class AppliedBetweenLooks:
     async def by_request_id(self, type_: str, request_id: str, since: float, *, by_server: float | None = None) -> Hits:
         return ()
 
+    async def by_tag(self, type_: str, system: str, code: str) -> Hits:
+        return ()
+
 
 @pytest.mark.parametrize(
     ("interaction", "status", "version", "found"),
