@@ -2,14 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import structlog
 
 from gateway.journal import rows
 from gateway.journal.sealing import Sealer
-from gateway.saga.intent import CLOSED, OPEN, Intent, State
+from gateway.saga.intent import CLOSED, OPEN, Intent, State, replace
 from gateway.saga.journal_port import COUNTED_AT_MOST, JournalCounts, NotOwner, Resolution, StillOwned
 from gateway.saga.table import Event, step
 

@@ -20,6 +20,8 @@ from gateway.saga.intent import Intent
 from gateway.saga.journal_port import JournalUnavailable
 
 T = TypeVar("T")
+_SQL = statements("sqlite")
+sqlite3.register_adapter(list, json.dumps)  # read by json_each
 _FULL = 2
 _BUSY_SECONDS = 5.0
 # The kernel's lock says who is alive, and it cannot lapse while its process lives: one epoch is enough.
@@ -117,8 +119,7 @@ class _Session:
         self._connection = connection
 
     def execute(self, statement: str, values: rows.Values) -> _Result:
-        texts = {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
-        return _Result(self._connection.execute(statements("sqlite")[statement], texts))
+        return _Result(self._connection.execute(_SQL[statement], values))
 
 
 def _connect(path: Path, sealer: Sealer) -> sqlite3.Connection:

@@ -1,16 +1,17 @@
 """The steps of settling: send or look, read back and judge, undo. Each ends in one recorded move of the table."""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gateway.errors import GatewayError, Unavailable, UpstreamTimedOut
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
 from gateway.saga.compensation import Blocked, Deferred, Proven, UndoAction, plan
 from gateway.saga.find import Finder, NotThere, Stamps, Untellable
-from gateway.saga.intent import OPEN, Intent, State
+from gateway.saga.intent import OPEN, Intent, State, replace
 from gateway.saga.journal_port import Journal
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
 from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
@@ -316,7 +317,7 @@ class Steps:
 def _with_write_id(request: UpstreamRequest, write_id: str) -> UpstreamRequest:
     """The write under its own request id and no other: that is how it is found again."""
     kept = tuple(header for header in request.headers if header[0] != b"x-request-id")
-    return replace(request, headers=(*kept, (b"x-request-id", write_id.encode())))
+    return dataclasses.replace(request, headers=(*kept, (b"x-request-id", write_id.encode())))
 
 
 def _made_answer(intent: Intent, seen: Seen) -> UpstreamAnswer:

@@ -7,12 +7,11 @@ an intent whose request is not at hand is looked for.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
-from gateway.saga.intent import Intent, State
+from gateway.saga.intent import Intent, State, replace
 from gateway.saga.journal_port import Journal, JournalUnavailable, NotOwner
 from gateway.saga.lookup_port import Lookups
 from gateway.saga.moves import Passage, Steps
