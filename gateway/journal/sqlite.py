@@ -3,6 +3,7 @@
 WAL with `synchronous=FULL`: a commit is on disk when it returns (https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -91,6 +92,9 @@ class SqliteJournal(Entries):
 
     async def _do(self, begin: Callable[[Session], Callable[[], T]]) -> T:
         return await self._writer.do_later(lambda connection: begin(_Session(connection)))
+
+    def _queue(self, begin: Callable[[Session], Callable[[], None]]) -> "asyncio.Future[None]":
+        return self._writer.queue(lambda connection: begin(_Session(connection)), patient=True)
 
     def _alive(self, session: Session, intent: Intent) -> bool:  # noqa: ARG002 (the kernel is asked)
         hold = gone(self._path, intent.owner)

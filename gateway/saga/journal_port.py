@@ -1,5 +1,6 @@
 """The journal as a port: durable intents, each owned by one running process."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -83,6 +84,13 @@ class Journal(Protocol):
         """Replace the entry, durably, if this process holds it and it is in `expected`; else raises NotOwner.
 
         A closed entry forgets its payloads: the journal keeps what an undo needs, no longer than that.
+        """
+
+    def advance_soon(self, intent: Intent, *, expected: State) -> "asyncio.Future[None]":
+        """`advance` that nobody waits for: queued in order when this returns, durable a moment later.
+
+        The next `advance` of the entry may overtake it, and is then recorded as one move from `expected`. The future
+        ends when nothing more is to be done for this move.
         """
 
     async def get(self, decision_id: str) -> Intent | None: ...

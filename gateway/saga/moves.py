@@ -288,17 +288,11 @@ class Steps:
         """Record a move, then let it be the truth."""
         row = step(passage.intent.state, event)
         moved = replace(intent, state=row.next, updated_at=self.clock())
-        writing = asyncio.ensure_future(self.journal.advance(moved, expected=row.state))
         if row.durable is Durable.BEHIND:
             # Queued before anything that follows, so that the order holds; awaited with the next move.
-            passage.behind = writing
-            await asyncio.sleep(0)
+            passage.behind = self.journal.advance_soon(moved, expected=row.state)
         else:
-            behind, passage.behind = passage.behind, None
-            results = await asyncio.gather(*([behind] if behind else []), writing, return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+            await self._recorded(passage, moved, row.state)
         passage.intent = moved
         self.observer.transition(moved, event)
         if moved.state is State.STUCK:
@@ -306,6 +300,15 @@ class Steps:
         if row.durable is Durable.BEFORE:
             self.crash_point(CrashPoint.recorded(moved.state))
         return row
+
+    async def _recorded(self, passage: Passage, moved: Intent, expected: State) -> None:
+        """Durable, with what was recorded behind. Of two failures the first is told: the other came of it."""
+        behind, passage.behind = passage.behind, None
+        try:
+            await self.journal.advance(moved, expected=expected)
+        finally:
+            if behind is not None:
+                await behind
 
     def _later(self, intent: Intent) -> Intent:
         """The same with its next attempt put off: doubling, with jitter so that a herd spreads out."""
