@@ -64,10 +64,12 @@ e2e: install ## The same promises against real HAPI, Keycloak, Prometheus and Po
 sabotage: install ## Each safety line is taken away in a copy of the tree; some test has to miss it. ONLY='word' for some
 	$(BIN)/python -m tests.sabotage --workers $(WORKERS) $(ONLY)
 
-bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; QUICK=1 is shorter
-	@.ci/need wrk=wrk nginx=nginx-light
+bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; the journal's cost; QUICK=1 is shorter
+	@.ci/need wrk=wrk nginx=nginx-light runuser=util-linux $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) initdb)=postgresql
 	$(BIN)/python -m tests.bench $(if $(filter-out 0,$(QUICK)),--quick)
 	$(BIN)/python -m tests.bench.fhirpath
+	$(BIN)/python -m tests.bench.journal $(if $(filter-out 0,$(QUICK)),--quick)
+	$(BIN)/python -m tests.bench.recovery $(if $(filter-out 0,$(QUICK)),--entries 2000)
 
 model: install ## Writes the element model anew from HL7's FHIR definitions
 	@.ci/need java=openjdk-17-jre-headless mvn=maven
