@@ -72,10 +72,12 @@ fuzz: install ## The parsers on the hostile edge, SECONDS=60 each, by atheris; t
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-fuzz.lock
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --corpus '$(CACHE)/fuzz' $(ONLY)
 
-bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; QUICK=1 is shorter
-	@.ci/need wrk=wrk nginx=nginx-light
+bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; the journal's cost; QUICK=1 is shorter
+	@.ci/need wrk=wrk nginx=nginx-light runuser=util-linux $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) initdb)=postgresql
 	$(BIN)/python -m tests.bench $(if $(filter-out 0,$(QUICK)),--quick)
 	$(BIN)/python -m tests.bench.fhirpath
+	$(BIN)/python -m tests.bench.journal $(if $(filter-out 0,$(QUICK)),--quick)
+	$(BIN)/python -m tests.bench.recovery $(if $(filter-out 0,$(QUICK)),--entries 2000)
 
 model: install ## Writes the element model anew from HL7's FHIR definitions
 	@.ci/need java=openjdk-17-jre-headless mvn=maven

@@ -1,16 +1,23 @@
 """The journal over named statements: all that SQLite and PostgreSQL have in common."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import structlog
 
 from gateway.journal import rows
 from gateway.journal.sealing import Sealer
-from gateway.saga.intent import CLOSED, OPEN, Intent, State
-from gateway.saga.journal_port import COUNTED_AT_MOST, JournalCounts, NotOwner, Resolution, StillOwned
+from gateway.saga.intent import CLOSED, OPEN, Intent, State, replace
+from gateway.saga.journal_port import (
+    COUNTED_AT_MOST,
+    JournalCounts,
+    JournalUnavailable,
+    NotOwner,
+    Resolution,
+    StillOwned,
+)
 from gateway.saga.table import Event, late, step
 
 T = TypeVar("T")
@@ -43,6 +50,7 @@ class Entries(ABC):
 
     def __init__(self) -> None:
         self._opened: Sealer | None = None
+        self._soon: dict[str, _Soon] = {}
 
     @property
     @abstractmethod
@@ -51,6 +59,10 @@ class Entries(ABC):
     @abstractmethod
     async def _do(self, begin: Callable[[Session], Callable[[], T]]) -> T:
         """One job of a transaction, in two halves. Raises JournalUnavailable."""
+
+    @abstractmethod
+    def _queue(self, begin: Callable[[Session], Callable[[], None]]) -> "asyncio.Future[None]":
+        """The same for a job that nobody waits for."""
 
     @abstractmethod
     def _alive(self, session: Session, intent: Intent) -> bool:
@@ -74,15 +86,37 @@ class Entries(ABC):
 
     async def advance(self, intent: Intent, *, expected: State) -> None:
         """Replace, durably, what this process holds."""
-        values = rows.changes_of(intent, self._sealer) if self._opened else {}
-        statement = "close" if intent.state in CLOSED else "advance"
-        where: rows.Values = {"owner": self.owner, "epoch": intent.epoch, "expected": expected.value}
+        soon = self._soon.get(intent.decision_id)
+        if soon is not None and soon.taken():
+            expected = soon.expected  # both moves as one
+        await self._do(self._advancing(intent, expected))
+
+    def advance_soon(self, intent: Intent, *, expected: State) -> "asyncio.Future[None]":
+        """The same, queued; the entry's next move may still take it over."""
+        soon = self._soon[intent.decision_id] = _Soon(expected)
+        advance = self._advancing(intent, expected)
 
         def run(session: Session) -> Callable[[], None]:
-            result = session.execute(statement, {**values, **where})
+            return advance(session) if soon.begun() else _nothing
+
+        try:
+            done = self._queue(run)
+        except JournalUnavailable:
+            del self._soon[intent.decision_id]
+            raise
+        done.add_done_callback(lambda _: self._soon.pop(intent.decision_id, None))
+        return done
+
+    def _advancing(self, intent: Intent, expected: State) -> "Callable[[Session], Callable[[], None]]":
+        values: dict[str, rows.Value | list[str]] = {**rows.changes_of(intent, self._sealer)} if self._opened else {}
+        values |= {"owner": self.owner, "epoch": intent.epoch, "expected": expected.value}
+        statement = "close" if intent.state in CLOSED else "advance"
+
+        def run(session: Session) -> Callable[[], None]:
+            result = session.execute(statement, values)
             return lambda: _one(result, None)
 
-        await self._do(run)
+        return run
 
     async def reclaim(self, intent: Intent, event: Event) -> tuple[Intent, Event]:
         """Make the move that late knowledge makes, from wherever the entry is by now."""
@@ -279,6 +313,34 @@ class Entries(ABC):
             raise StillOwned  # another process was faster
         _record(session, resolution)
         return decided
+
+
+class _Soon:
+    """A move that is queued. Whoever is first has it: the writer's thread, or the entry's next move."""
+
+    def __init__(self, expected: State) -> None:
+        self.expected = expected
+        self._free = [True]
+        self._begun = False
+
+    def taken(self) -> bool:
+        """Whether the next move takes it over."""
+        return self._first()
+
+    def begun(self) -> bool:
+        """Whether the writer's thread records it; the same each time that a transaction is tried again."""
+        self._begun = self._begun or self._first()
+        return self._begun
+
+    def _first(self) -> bool:
+        try:
+            return self._free.pop()  # one step, between threads
+        except IndexError:
+            return False
+
+
+def _nothing() -> None:
+    """The next move has it."""
 
 
 def _one(result: Result, value: T) -> T:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from gateway.fhir.interaction import InteractionCode
 from gateway.journal.sealing import Sealer, Unreadable
@@ -11,7 +11,6 @@ from gateway.saga.intent import CLOSED, Intent, State
 Value = str | bytes | float | int | None
 Values = Mapping[str, Value | list[str]]
 Row = Mapping[str, Value]
-COLUMNS = tuple(each.name for each in fields(Intent))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +23,9 @@ class Opened:
 
 def values_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
     """Every column of an intent."""
-    row: dict[str, Value] = {name: getattr(intent, name) for name in COLUMNS}
+    row: dict[str, Value] = dict(vars(intent))
     row["state"], row["interaction"] = intent.state.value, intent.interaction.value
-    row["applied"], row["failed"] = json.dumps(intent.applied), json.dumps(intent.failed)
+    row["applied"], row["failed"] = _listed(intent.applied), _listed(intent.failed)
     row["body"] = sealer.seal(intent.body, intent.decision_id, "body")
     row["facts"] = sealer.seal(intent.facts.encode(), intent.decision_id, "facts")
     row["prior_body"] = _sealed(sealer, intent.prior_body, intent.decision_id, "prior_body")
@@ -58,7 +57,7 @@ def changes_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
         "attempts": intent.attempts,
         "refusals": intent.refusals,
         "next_attempt_at": intent.next_attempt_at,
-        "failed": json.dumps(intent.failed),
+        "failed": _listed(intent.failed),
         "reason": intent.reason,
         "updated_at": intent.updated_at,
         "idempotency_key": intent.idempotency_key,
@@ -181,6 +180,10 @@ def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
         request_hash=_text(found["request_hash"]),
         answer=_text(found["answer"]),
     )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return json.dumps(names) if names else "[]"
 
 
 def _sealed(sealer: Sealer, plain: bytes | None, decision_id: str, column: str) -> bytes | None:

@@ -3,6 +3,7 @@
 WAL with `synchronous=FULL`: a commit is on disk when it returns (https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -23,6 +24,8 @@ from gateway.saga.intent import Intent
 from gateway.saga.journal_port import JournalUnavailable
 
 T = TypeVar("T")
+_SQL = statements("sqlite")
+sqlite3.register_adapter(list, json.dumps)  # read by json_each
 _FULL = 2
 _BUSY_SECONDS = 5.0
 # The kernel's lock says who is alive, and it cannot lapse while its process lives: one epoch is enough.
@@ -93,6 +96,9 @@ class SqliteJournal(Entries):
     async def _do(self, begin: Callable[[Session], Callable[[], T]]) -> T:
         return await self._writer.do_later(lambda connection: begin(_Session(connection)))
 
+    def _queue(self, begin: Callable[[Session], Callable[[], None]]) -> "asyncio.Future[None]":
+        return self._writer.queue(lambda connection: begin(_Session(connection)), patient=True)
+
     def _alive(self, session: Session, intent: Intent) -> bool:  # noqa: ARG002 (the kernel is asked)
         hold = gone(self._path, intent.owner)
         if hold is None:
@@ -120,8 +126,7 @@ class _Session:
         self._connection = connection
 
     def execute(self, statement: str, values: rows.Values) -> _Result:
-        texts = {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
-        return _Result(self._connection.execute(statements("sqlite")[statement], texts))
+        return _Result(self._connection.execute(_SQL[statement], values))
 
 
 def _connect(path: Path, sealer: Sealer) -> sqlite3.Connection:

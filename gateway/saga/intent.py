@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypedDict, Unpack
 
 from gateway.fhir.interaction import InteractionCode
 from gateway.randomness import randomness
@@ -29,7 +30,7 @@ OPEN = frozenset({State.INTENDED, State.STORED, State.COMPENSATING})
 CLOSED = frozenset({State.COMMITTED, State.UNDONE, State.REJECTED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Intent:
     """One write and where it stands. Times are seconds since the epoch; versions are bare (`3`, not `W/"3"`).
 
@@ -81,6 +82,36 @@ class Intent:
     idempotency_key: str | None = None
     request_hash: str | None = None
     answer: str | None = None
+
+
+class Changes(TypedDict, total=False):
+    """What a move may change."""
+
+    owner: str
+    epoch: int
+    state: State
+    prior_version: str | None
+    prior_body: bytes | None
+    send_deadline: float | None
+    stored_id: str | None
+    stored_version: str | None
+    upstream_status: int | None
+    created: bool | None
+    attempts: int
+    refusals: int
+    next_attempt_at: float | None
+    failed: tuple[str, ...]
+    reason: str | None
+    updated_at: float
+    idempotency_key: str | None
+    answer: str | None
+
+
+def replace(intent: Intent, **changes: Unpack[Changes]) -> Intent:
+    """`dataclasses.replace` at a tenth of its cost: a write is moved half a dozen times, and has thirty fields."""
+    moved = object.__new__(Intent)
+    moved.__dict__.update(intent.__dict__, **changes)
+    return moved
 
 
 def new_write_id() -> str:

@@ -1,5 +1,6 @@
 """The journal as a port: durable intents, each owned by one running process."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -94,6 +95,13 @@ class Journal(Protocol):
         In one transaction the entry makes the move that `table.late` says and is this process' again, with the payloads
         of `intent`. A closed one that is reopened so gets a resolution. Returns the entry as it is held, and the event
         of the move; raises NotOwner when others know as much.
+        """
+
+    def advance_soon(self, intent: Intent, *, expected: State) -> "asyncio.Future[None]":
+        """`advance` that nobody waits for: queued in order when this returns, durable a moment later.
+
+        The next `advance` of the entry may overtake it, and is then recorded as one move from `expected`. The future
+        ends when nothing more is to be done for this move.
         """
 
     async def get(self, decision_id: str) -> Intent | None: ...

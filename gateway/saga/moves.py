@@ -1,9 +1,10 @@
 """The steps of settling: send or look, read back and judge, undo. Each ends in one recorded move of the table."""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from gateway.errors import GatewayError, Unavailable, UpstreamTimedOut
@@ -11,7 +12,7 @@ from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
 from gateway.saga.compensation import Blocked, Deferred, Proven, Refusal, UndoAction, plan
 from gateway.saga.find import Finder, NotThere, Stamps, Untellable
-from gateway.saga.intent import CLOSED, OPEN, Intent, State
+from gateway.saga.intent import CLOSED, OPEN, Intent, State, replace
 from gateway.saga.journal_port import Journal, NotOwner
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
 from gateway.saga.ports import AnswerLost, NotSent, TooLate, Upstream, UpstreamAnswer, UpstreamRequest
@@ -141,7 +142,9 @@ class Steps:
         try:
             if request is None or not may_leave():
                 raise TooLate
-            answer = await self.upstream.send(replace(_with_write_id(request, intent.write_id), may_leave=may_leave))
+            answer = await self.upstream.send(
+                dataclasses.replace(_with_write_id(request, intent.write_id), may_leave=may_leave)
+            )
         except NotSent as held:
             reason = "too late to send" if isinstance(held, TooLate) else "the server was not reached"
             return await self._learned(passage, Event.NOT_SENT, replace(intent, reason=reason))
@@ -359,17 +362,11 @@ class Steps:
         moved = replace(intent, state=row.next, updated_at=self.clock())
         if moved.idempotency_key is not None and moved.state in CLOSED:
             moved = _answered(moved, event, passage)
-        writing = asyncio.ensure_future(self.journal.advance(moved, expected=row.state))
         if row.durable is Durable.BEHIND:
             # Queued before anything that follows, so that the order holds; awaited with the next move.
-            passage.behind = writing
-            await asyncio.sleep(0)
+            passage.behind = self.journal.advance_soon(moved, expected=row.state)
         else:
-            behind, passage.behind = passage.behind, None
-            results = await asyncio.gather(*([behind] if behind else []), writing, return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+            await self._recorded(passage, moved, row.state)
         self._arrived(passage, moved, event)
         if row.durable is Durable.BEFORE:
             passage.knows = None
@@ -381,6 +378,15 @@ class Steps:
         self.observer.transition(moved, event)
         if moved.state is State.STUCK:
             self.observer.stuck(moved, moved.reason or "")
+
+    async def _recorded(self, passage: Passage, moved: Intent, expected: State) -> None:
+        """Durable, with what was recorded behind. Of two failures the first is told: the other came of it."""
+        behind, passage.behind = passage.behind, None
+        try:
+            await self.journal.advance(moved, expected=expected)
+        finally:
+            if behind is not None:
+                await behind
 
     def _later(self, intent: Intent) -> Intent:
         """The same with its next attempt put off: doubling, with jitter so that a herd spreads out."""
@@ -398,7 +404,7 @@ def _stored(intent: Intent, proof: Stored) -> Intent:
 def _with_write_id(request: UpstreamRequest, write_id: str) -> UpstreamRequest:
     """The write under its own request id and no other: that is how it is found again."""
     kept = tuple(header for header in request.headers if header[0] != b"x-request-id")
-    return replace(request, headers=(*kept, (b"x-request-id", write_id.encode())))
+    return dataclasses.replace(request, headers=(*kept, (b"x-request-id", write_id.encode())))
 
 
 def _answered(intent: Intent, event: Event, passage: Passage) -> Intent:

@@ -8,12 +8,11 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
-from gateway.saga.intent import OPEN, Intent, State
+from gateway.saga.intent import OPEN, Intent, State, replace
 from gateway.saga.journal_port import Journal, JournalUnavailable, NotOwner
 from gateway.saga.lookup_port import Lookups
 from gateway.saga.moves import Passage, Steps

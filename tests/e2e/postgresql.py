@@ -97,6 +97,11 @@ class PostgreSql:
         ended = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=environment)
         return ended.stdout.strip()
 
+    @property
+    def pid(self) -> int:
+        """The postmaster's; its children are the server's other processes."""
+        return int((self._cluster / "postmaster.pid").read_text().split()[0])
+
     def destroy(self) -> None:
         """Stops the server and removes all it wrote."""
         if (self._cluster / "postmaster.pid").exists():

@@ -172,13 +172,15 @@ class InlineWriter(SqliteWriter):
         self._disconnect()
         self._connection = None
 
-    async def do_later(self, begin: Callable[[sqlite3.Connection], Callable[[], T]]) -> T:
+    def queue(
+        self, begin: Callable[[sqlite3.Connection], Callable[[], T]], *, patient: bool = False
+    ) -> "asyncio.Future[T]":
         job: Job[sqlite3.Connection] = Job(
             begin, asyncio.get_running_loop().create_future(), asyncio.get_running_loop()
         )
         # As in the thread: a job that is queued is done, whether somebody waits for it or not.
         self._life.tasks.append(asyncio.create_task(self._perform(job)))
-        return cast("T", await job.done)
+        return cast("asyncio.Future[T]", job.done)
 
     async def _perform(self, job: Job[sqlite3.Connection]) -> None:
         async with self._order:

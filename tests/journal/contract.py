@@ -268,6 +268,35 @@ class JournalContract(Generic[J]):
         with pytest.raises(NotOwner):
             await journal.reclaim(held, Event.NOT_SENT)
 
+    async def test_a_move_that_nobody_waits_for_is_durable_a_moment_later(self, journal: J) -> None:
+        held = await journal.begin(entry())
+        stored = replace(held, state=State.STORED, stored_id="o1", stored_version="2")
+        await journal.advance_soon(stored, expected=State.INTENDED)
+        assert await journal.get("d1") == stored
+        committed = replace(stored, state=State.COMMITTED)
+        await journal.advance(committed, expected=State.STORED)
+        kept = await journal.get("d1")
+        assert kept is not None
+        assert (kept.state, kept.stored_version) == (State.COMMITTED, "2")
+
+    async def test_a_move_and_the_next_are_one_when_both_are_queued(self, journal: J, place: Place[J]) -> None:
+        held = [await journal.begin(entry(number)) for number in range(20)]
+        stored = [replace(each, state=State.STORED, stored_id="o1", stored_version="2") for each in held]
+        before = place.commits(journal)
+        soon = [journal.advance_soon(each, expected=State.INTENDED) for each in stored]
+        undoing = [replace(each, state=State.COMPENSATING, failed=("p/r",)) for each in stored]
+        await asyncio.gather(*soon, *(journal.advance(each, expected=State.STORED) for each in undoing))
+        assert [await journal.get(each.decision_id) for each in undoing] == undoing
+        assert place.commits(journal) - before - len(undoing) <= 2
+
+    async def test_a_move_that_nobody_waits_for_changes_nothing_that_is_not_held(self, journal: J) -> None:
+        held = await journal.begin(entry())
+        with pytest.raises(NotOwner):
+            await journal.advance_soon(replace(held, state=State.STORED, epoch=held.epoch + 1), expected=State.INTENDED)
+        assert await journal.get("d1") == held
+        with pytest.raises(NotOwner):
+            await journal.advance(replace(held, state=State.COMMITTED), expected=State.STORED)
+
     @pytest.mark.parametrize("state", sorted(CLOSED))
     async def test_a_closed_entry_has_no_payloads(self, journal: J, state: State) -> None:
         held = await journal.begin(replace(entry(), if_none_exist="identifier=1"))
