@@ -160,11 +160,13 @@ class InlinePostgresWriter(PostgresWriter):
             self._renewing.cancel()
         self._disconnect()
 
-    async def do_later(self, begin: Callable[[PostgresConnection], Callable[[], T]]) -> T:
+    def queue(
+        self, begin: Callable[[PostgresConnection], Callable[[], T]], *, patient: bool = False
+    ) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()
         job: Job[PostgresConnection] = Job(begin, loop.create_future(), loop)
         self._life.tasks.append(asyncio.create_task(self._perform([job])))
-        return cast("T", await job.done)
+        return cast("asyncio.Future[T]", job.done)
 
     def _connect(self) -> None:
         self._connection = cast("PostgresConnection", self._database)
