@@ -10,7 +10,7 @@ from gateway.fhirpath.model import Model
 from gateway.fhirpath.patterns import pattern
 from gateway.fhirpath.problem import Problem
 from gateway.fhirpath.signature import MANY
-from gateway.fhirpath.tree import Function, Indexer, Literal, Node, Path, TypeOp, operands, type_name
+from gateway.fhirpath.tree import Function, Indexer, Literal, Member, Node, Path, TypeOp, operands, type_name
 from gateway.fhirpath.unsupported import UNPROVEN, UNSUPPORTED
 
 _ORDERED: Final = ("first", "last", "tail", "skip", "take")
@@ -126,4 +126,5 @@ def _type(node: Node, name: str | None, model: Model) -> Problem | None:
         offset=offset,
         length=len(name) if name else node.length,
         hint=f"did you mean `{close[0]}`?" if close else None,
+        kind="execution" if isinstance(node, Member) else "semantic",  # `as(x)`: an argument, as the suites see it
     )

@@ -130,7 +130,9 @@ def _input(report: Report, node: Function, focus: Static, typed: Typed) -> None:
     length = len(node.name)
     known = families(focus.kinds, report.model)
     if typed.needs and known and focus.kinds and not known & typed.needs:
-        report.problem(node, f"`{node.name}()` cannot be asked of {shown(focus.kinds)}", length=length)
+        # `(1 | 2).not()`: the language makes one boolean of the input first, and fails on several.
+        say = report.fails if node.name == "not" else report.problem
+        say(node, f"`{node.name}()` cannot be asked of {shown(focus.kinds)}", length=length)
     elif (typed.single or node.name == "iif") and node.name != "single" and focus.kinds and focus.many:
         message = f"`{node.name}()` is asked of one value, and this may be several"
         report.several(node, focus, message, "use `.select(…)`, `.all(…)` or `.exists(…)`")

@@ -101,7 +101,8 @@ def _families(report: Report, node: Binary, left: Kinds, right: Kinds) -> None:
         return
     hint = "compare `coding.code`" if "a CodeableConcept" in (shown(left), shown(right)) else None
     message = f"{shown(left)} and {shown(right)} have no common values for `{node.operator}`"
-    report.problem(node, message, hint)
+    # `=` of them is false; an order of them is none.
+    (report.fails if node.operator in _ORDER else report.problem)(node, message, hint)
 
 
 def _arithmetic(report: Report, node: Binary, left: Static, right: Static) -> Static:
@@ -114,8 +115,10 @@ def _arithmetic(report: Report, node: Binary, left: Static, right: Static) -> St
     found = {pairs[pair] for one_ in mine for other in theirs if (pair := (one_, other)) in pairs}
     if not found:
         message = f"`{node.operator}` has no meaning between {shown(left.kinds)} and {shown(right.kinds)}"
-        hint = "write a quantity, such as `7 days`" if "date or time" in mine and theirs == _NUMBERS else None
-        report.problem(node, message, hint)
+        if "date or time" in mine and theirs == _NUMBERS:
+            report.problem(node, message, "write a quantity, such as `7 days`")
+        else:
+            report.fails(node, message)
         return unknown("this is an error", many=False)
     return Static(kinds=_result(report, node.operator, found, left, right))
 
