@@ -115,7 +115,8 @@ def _criteria(report: Report, node: Function, results: list[Static]) -> None:
     if not found.kinds:
         report.problem(argument, f"the criterion of `{node.name}()` can only be empty")
     elif not any(is_boolean(kind) for kind in found.kinds):
-        report.problem(
+        say = report.problem if node.name == "iif" else report.fixed  # one value that is no boolean counts as true
+        say(
             argument,
             f"the criterion of `{node.name}()` is {shown(found.kinds)}, not a boolean",
             "add `.exists()`, or compare it with a value",

@@ -57,7 +57,7 @@ def _logic(report: Report, node: Binary, left: Static, right: Static) -> Static:
     for side, found in ((node.left, left), (node.right, right)):
         if found.kinds and not any(is_boolean(kind) for kind in found.kinds):
             hint = "add `.exists()`, or compare it with a value"
-            report.problem(side, f"`{node.operator}` needs booleans", hint)
+            report.fixed(side, f"`{node.operator}` needs booleans", hint)
         elif found.kinds and found.many:
             report.several(side, found, f"`{node.operator}` needs one boolean, and this may be several values")
     return Static(kinds=one("System.Boolean").kinds, least=min(1, left.least, right.least))
@@ -101,8 +101,7 @@ def _families(report: Report, node: Binary, left: Kinds, right: Kinds) -> None:
         return
     hint = "compare `coding.code`" if "a CodeableConcept" in (shown(left), shown(right)) else None
     message = f"{shown(left)} and {shown(right)} have no common values for `{node.operator}`"
-    # `=` of them is false; an order of them is none.
-    (report.fails if node.operator in _ORDER else report.problem)(node, message, hint)
+    (report.fails if node.operator in _ORDER else report.fixed)(node, message, hint)
 
 
 def _arithmetic(report: Report, node: Binary, left: Static, right: Static) -> Static:

@@ -27,13 +27,17 @@ class Report:
         """Something that the evaluation can only fail on."""
         self._add(at, message, hint, length, is_warning=False, kind="execution")
 
+    def fixed(self, at: Node, message: str, hint: str | None = None) -> None:
+        """Something that always has the same answer, such as `=` of a code and a number."""
+        self._add(at, message, hint, None, is_warning=False, kind="fixed")
+
     def absent(self, at: Node, message: str, hint: str | None = None) -> None:
         """An element that the model has not, or not here."""
         self._add(at, message, hint, None, is_warning=False, is_absent=True)
 
     def code(self, at: Node, message: str, hint: str, *, is_warning: bool) -> None:
         """A literal that is none of the codes of its element."""
-        self._add(at, message, hint, None, is_warning=is_warning)
+        self._add(at, message, hint, None, is_warning=is_warning, kind="fixed")
 
     def several(self, at: Node, value: Static, message: str, hint: str | None = None) -> None:
         """One value is needed: certainly wrong where there are always several, else for some inputs."""
