@@ -1,12 +1,16 @@
 """Equality, equivalence and order of items, three-valued where the language is."""
 
+import re
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
 
 from gateway.fhirpath import quantity
 from gateway.fhirpath.items import Collection, Element, EvaluationError, Item, is_number, system
 from gateway.fhirpath.quantity import Quantity, UnknownUnit
 from gateway.fhirpath.temporal import Temporal
+
+_SPACE: Final = re.compile(r"\s")
 
 
 def key(item: Item) -> object:
@@ -160,7 +164,8 @@ def _alike_quantities(one: Quantity, other: Quantity) -> bool:
 
 def _alike_values(one: object, other: object) -> bool:
     if isinstance(one, str) and isinstance(other, str):
-        return " ".join(one.lower().split()) == " ".join(other.lower().split())
+        # White space is all alike, and not collapsed (https://build.fhir.org/ig/HL7/FHIRPath/#string-equivalence).
+        return _SPACE.sub(" ", one.lower()) == _SPACE.sub(" ", other.lower())
     one = Decimal(repr(one)) if isinstance(one, float) else one
     other = Decimal(repr(other)) if isinstance(other, float) else other
     if isinstance(one, int | Decimal) and isinstance(other, int | Decimal) and is_number(one) and is_number(other):

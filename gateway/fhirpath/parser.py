@@ -108,6 +108,8 @@ class _Parser:
         if token.kind == "end":
             return Syntax("the expression ends too early", token.offset)
         hint = f"an element of that name is written with backquotes: `{token.text}`" if token.text in _WORDS else None
+        if token.text == "{":
+            hint = "values are not made here (`Coding { … }`): compare the elements one by one"
         return Syntax(f"`{token.text[:40]}` is not expected here", token.offset, len(token.text), hint)
 
     def _advance(self) -> Token:

@@ -47,7 +47,8 @@ def call(walk: Pass, node: Function, focus: Static, this: Static) -> Static:
         return _unknown(walk.report, node, focus)
     if node.name in _CALCULATED:
         focus = replace(focus, kinds=system(focus.kinds, walk.report.model))
-    return _result(node, focus, results, typed)
+    found = _result(node, focus, results, typed)
+    return _rounded(walk.report, focus, found) if node.name in _ROUNDED else found
 
 
 def _argument(walk: Pass, node: Function, argument: Node, inner: Static) -> Static:
@@ -79,6 +80,17 @@ def _unknown(report: Report, node: Function, focus: Static) -> Static:
     if node.name in ("getValue", "sum", "avg"):
         return Static(kinds=system(focus.kinds, report.model), why=focus.why)
     return unknown(f"what `{node.name}()` gives is not known")
+
+
+# Functions that make a number of a number, and a quantity of a quantity.
+_ROUNDED: Final = frozenset({"ceiling", "floor", "truncate", "round"})
+
+
+def _rounded(report: Report, focus: Static, of_number: Static) -> Static:
+    known = families(focus.kinds, report.model)
+    numbers = of_number.kinds if known is None or "number" in known else frozenset()
+    quantities = one("System.Quantity").kinds if known is None or "quantity" in known else frozenset()
+    return replace(of_number, kinds=(numbers or frozenset()) | (quantities or frozenset()) or of_number.kinds)
 
 
 # Functions that make a value of the type of their input.

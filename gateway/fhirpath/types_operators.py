@@ -28,9 +28,10 @@ _SUMS: Final = {
     ("quantity", "quantity"): "quantity",
     ("date or time", "quantity"): "date or time",
 }
+_COUNTED: Final = {("number", "quantity"): "quantity", ("quantity", "number"): "quantity"}
 _ARITHMETIC: Final[dict[str, dict[tuple[str, str], str]]] = {
-    "+": {**_SUMS, ("string", "string"): "string"},
-    "-": _SUMS,
+    "+": {**_SUMS, **_COUNTED, ("string", "string"): "string"},
+    "-": {**_SUMS, **_COUNTED},
     "*": {(one_, other): "quantity" for one_ in ("number", "quantity") for other in ("number", "quantity")},
     "/": {("number", "number"): "number", ("quantity", "quantity"): "quantity", ("quantity", "number"): "quantity"},
     "div": {("number", "number"): "number", ("quantity", "quantity"): "quantity"},
@@ -119,6 +120,9 @@ def _arithmetic(report: Report, node: Binary, left: Static, right: Static) -> St
         else:
             report.fails(node, message)
         return unknown("this is an error", many=False)
+    if node.operator in ("+", "-") and {*mine} | {*theirs} == {"number", "quantity"} and len(mine) == len(theirs) == 1:
+        message = f"a number is a quantity of unit '1' for `{node.operator}`, and nothing of another unit"
+        report.warning(node, message, "write the unit, such as `2 'mg'`")
     return Static(kinds=_result(report, node.operator, found, left, right))
 
 

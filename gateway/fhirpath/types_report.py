@@ -39,6 +39,10 @@ class Report:
         """A literal that is none of the codes of its element."""
         self._add(at, message, hint, None, is_warning=is_warning, kind="fixed")
 
+    def warning(self, at: Node, message: str, hint: str | None = None) -> None:
+        """Something that is right for few inputs."""
+        self._add(at, message, hint, None, is_warning=True)
+
     def several(self, at: Node, value: Static, message: str, hint: str | None = None) -> None:
         """One value is needed: certainly wrong where there are always several, else for some inputs."""
         self._add(at, message, hint, None, is_warning=value.least <= 1, kind="execution")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
+from gateway.fhirpath import quantity
 from gateway.fhirpath.env import Env
 from gateway.fhirpath.items import NONE, Collection, Item, only
 from gateway.fhirpath.quantity import CALENDAR_WORDS, Quantity
@@ -106,9 +107,9 @@ def _to(convert: Callable[[object], Item | None]) -> Implementation:
     def call(_env: Env, focus: Collection, *unit: Collection) -> Collection:
         value = only(focus, "a conversion")
         converted = None if value is None else convert(value)
-        if converted is None or (unit and not _has_unit(converted, unit[0])):
-            return NONE
-        return [converted]
+        if converted is not None and unit:
+            converted = _in_unit(converted, unit[0])
+        return NONE if converted is None else [converted]
 
     return call
 
@@ -119,13 +120,14 @@ def _converts(convert: Callable[[object], Item | None]) -> Implementation:
         if value is None:
             return NONE
         converted = convert(value)
-        return [converted is not None and (not unit or _has_unit(converted, unit[0]))]
+        return [converted is not None and (not unit or _in_unit(converted, unit[0]) is not None)]
 
     return call
 
 
-def _has_unit(value: Item, unit: Collection) -> bool:
-    return isinstance(value, Quantity) and value.unit == only(unit, "an argument")
+def _in_unit(value: Item, unit: Collection) -> Item | None:
+    wanted = only(unit, "an argument")
+    return quantity.converted(value, wanted) if isinstance(value, Quantity) and isinstance(wanted, str) else None
 
 
 _CONVERSIONS: Final[dict[str, Callable[[object], Item | None]]] = {
