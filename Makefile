@@ -1,6 +1,6 @@
 # Each target does all of its own set-up on a fresh machine; a second run of the set-up takes no time.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit policies lint format e2e sabotage bench model lock clean
+.PHONY: help install demo test unit policies lint format e2e sabotage mutate fuzz bench model lock clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -62,12 +62,22 @@ e2e: install ## The same promises against real HAPI, Keycloak, Prometheus and Po
 	CACHE='$(CACHE)' $(BIN)/pytest -m e2e tests/e2e
 
 sabotage: install ## Each safety line is taken away in a copy of the tree; some test has to miss it. ONLY='word' for some
+	@.ci/need runuser=util-linux $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) initdb)=postgresql
 	$(BIN)/python -m tests.sabotage --workers $(WORKERS) $(ONLY)
 
-bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; QUICK=1 is shorter
-	@.ci/need wrk=wrk nginx=nginx-light
+mutate: install ## Each function of FHIRPath is changed in small ways; some fast test has to miss it. EACH=2 of each, ONLY='word'
+	nice $(BIN)/python -m tests.mutate --workers $(WORKERS) $(if $(EACH),--each $(EACH)) $(ONLY)
+
+fuzz: install ## The parsers on the hostile edge, SECONDS=60 each, by atheris; the corpus is kept in the cache. ONLY='word'
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-fuzz.lock
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --corpus '$(CACHE)/fuzz' $(ONLY)
+
+bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; the journal's cost; QUICK=1 is shorter
+	@.ci/need wrk=wrk nginx=nginx-light runuser=util-linux $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) initdb)=postgresql
 	$(BIN)/python -m tests.bench $(if $(filter-out 0,$(QUICK)),--quick)
 	$(BIN)/python -m tests.bench.fhirpath
+	$(BIN)/python -m tests.bench.journal $(if $(filter-out 0,$(QUICK)),--quick)
+	$(BIN)/python -m tests.bench.recovery $(if $(filter-out 0,$(QUICK)),--entries 2000)
 
 model: install ## Writes the element model anew from HL7's FHIR definitions
 	@.ci/need java=openjdk-17-jre-headless mvn=maven
@@ -84,6 +94,10 @@ lock: ## Writes requirements.lock anew, with the hash of every file
 	@echo 'setuptools>=77' >build/lock/build.in
 	build/lock/bin/uv pip compile pyproject.toml build/lock/build.in --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+	@# Not every Python has a wheel of it, and nothing but `make fuzz` needs it.
+	@echo 'atheris>=3' >build/lock/fuzz.in
+	build/lock/bin/uv pip compile build/lock/fuzz.in --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-fuzz.lock
 
 clean: ## Removes what make made, but for the caches
 	rm -rf build .venv .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -27,6 +27,7 @@ from gateway.observe.metrics import Metrics
 from gateway.pipeline.capabilities import smart_configuration
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.gather import Gatherer
+from gateway.pipeline.idempotency import KeyedWrites
 from gateway.pipeline.outcome import OutcomeOf
 from gateway.pipeline.patients import Patients
 from gateway.pipeline.policies import Policies
@@ -47,6 +48,7 @@ from gateway.upstream.capability import CapabilityProbe
 from gateway.upstream.lookups import UpstreamLookups
 from gateway.upstream.measured import Measured
 from gateway.upstream.pool import UpstreamConnections
+from gateway.upstream.server_clock import ServerClock
 
 _log = structlog.get_logger("app")
 _SOUND: JsonObject = {"resourceType": "Basic", "code": {"text": "sound"}}
@@ -187,6 +189,7 @@ class Ports:
     policies: Policies
     client: UpstreamConnections
     upstream: Breaker
+    server_clock: ServerClock
     probe: CapabilityProbe
     http: httpx.AsyncClient
     keys: JwksKeys
@@ -234,7 +237,8 @@ def _ports(config: Config) -> Ports:
     metrics.unsafe_settings(settings.unsafe_of(config))
     name, backend = f"{os.uname().nodename}-{os.getpid()}", settings.backend_of(config)
     client = UpstreamConnections(settings.upstream_of(config))
-    upstream = Breaker(Measured(client, metrics), settings.breaker_of(config), metrics)
+    server_clock = ServerClock()
+    upstream = Breaker(Measured(client, metrics, server_clock), settings.breaker_of(config), metrics)
     http = http_client()
     base = _upstream_base(config)
     wanted = config.upstream.find_lost_writes
@@ -250,6 +254,7 @@ def _ports(config: Config) -> Ports:
         policies=Policies(config.policies, config.upstream.fhir_version, metrics),
         client=client,
         upstream=upstream,
+        server_clock=server_clock,
         probe=CapabilityProbe(
             upstream, settings.limits_of(config), base=base, wanted=wanted, kept=settings.capability_of(config)
         ),
@@ -292,8 +297,15 @@ def _line(config: Config, ports: Ports) -> Line:
         capability=ports.probe.capability,
         observer=SettleObserver(ports.metrics),
     )
+    keyed = KeyedWrites(
+        journal=ports.journal,
+        upstream=ports.upstream,
+        secrets=settings.idempotency_secrets_of(config),
+        policies=ports.policies.recalled,
+    )
     writer = Writer(
         upstream=ports.upstream,
+        keyed=keyed,
         gatherer=gatherer,
         patients=patients,
         settler=settler,
@@ -304,6 +316,9 @@ def _line(config: Config, ports: Ports) -> Line:
         recording=lambda: ports.log.accepting,
         guarded_update=lambda: ports.probe.capability().guarded_update,
         assigns_ids=lambda: ports.probe.capability().find_lost is FindLost.ASSIGNED_ID,
+        server_time=ports.server_clock.now,
+        journals_all=config.journal_writes == "all",
+        tags_writes=lambda: ports.probe.capability().find_lost is FindLost.TAG,
         new_write_id=new_write_id,
     )
     reads = Reads(upstream=ports.upstream, bases=bases, limits=limits, forwarded=config.reads == "forward")

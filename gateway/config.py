@@ -120,14 +120,12 @@ def _fhir_version(value: object) -> object:
     return value
 
 
-def _find_lost(value: object) -> object:
-    if value == "tag":
-        raise ValueError("not supported yet: use auto, request-id, history, assigned-id or none")
-    return value
-
-
 class UpstreamServer(_Model):
-    """The FHIR server behind the gateway. `timeout` is in seconds."""
+    """The FHIR server behind the gateway. `timeout` is in seconds.
+
+    `find_lost_writes`: how a POST whose answer was lost is found again. `auto` takes what the server was found able
+    to do, of those that leave the body as it was judged; `assigned-id` and `tag` change it, and are never chosen.
+    """
 
     url: UpstreamBase
     fhir_version: Annotated[Literal["R4"], BeforeValidator(_fhir_version)] = "R4"
@@ -137,9 +135,7 @@ class UpstreamServer(_Model):
     credentials: Credentials = NoCredentials()
     purge: Literal["none", "expunge"] = "none"
     capability_file: ExistingFile | None = None
-    find_lost_writes: Annotated[
-        Literal["auto", "request-id", "history", "assigned-id", "none"], BeforeValidator(_find_lost)
-    ] = "auto"
+    find_lost_writes: Literal["auto", "request-id", "history", "assigned-id", "tag", "none"] = "auto"
 
 
 class ClaimNames(_Model):
@@ -195,6 +191,7 @@ class Config(_Model):
     reload: Literal["watch", "signal"] = "watch"
     reads: Literal["forward", "refuse"] = "forward"
     journal: JournalPlace
+    journal_writes: Literal["undoable", "all"] = "undoable"
     journal_password_file: SecretFile | None = None
     journal_key_file: SecretFile | None = None
     decision_log: Annotated[AnyPath | None, BeforeValidator(_decision_log)] = None

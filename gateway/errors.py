@@ -141,6 +141,18 @@ class Conflict(GatewayError):
     """The write collides with the current state of the resource."""
 
 
+class KeyInUse(Conflict):
+    """The first request under the same Idempotency-Key is not settled. `retry_after` is in seconds."""
+
+    def __init__(self, *issues: Issue, retry_after: int) -> None:
+        super().__init__(*issues)
+        self.retry_after = retry_after
+
+
+class KeyReused(Unprocessable):
+    """The Idempotency-Key was used for another request."""
+
+
 class PreconditionFailed(GatewayError):
     """`If-Match` names a version that is not the current one (RFC 9110 section 13.1.1)."""
 

@@ -1,5 +1,6 @@
 """The configuration in the words of each room: one frozen value of settings for each."""
 
+import hmac
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from gateway.fhir.resource import BodyLimits
 from gateway.identity.settings import IssuerSettings
 from gateway.journal.postgres import PostgresJournal
 from gateway.journal.postgres_connection import Target
-from gateway.journal.sealing import derived_key
+from gateway.journal.sealing import derived_key, derived_keys
 from gateway.journal.sqlite import SqliteJournal
 from gateway.observe.decision_log import installation_key
 from gateway.saga.journal_port import Journal
@@ -152,3 +153,11 @@ def pseudonym_key_of(config: Config) -> bytes:
         return installation_key(place.path.with_name(f"{place.path.name}.key"))
     assert config.journal_key_file is not None  # noqa: S101 (config.load refuses a database without it)
     return derived_key(config.journal_key_file, "decision log")
+
+
+def idempotency_secrets_of(config: Config) -> tuple[bytes, ...]:
+    """What keys the hashes of Idempotency-Keys in the journal, newest first. Raises OSError, ValueError."""
+    if isinstance(config.journal, SqliteFile):
+        return (hmac.digest(pseudonym_key_of(config), b"idempotency", "sha256"),)
+    assert config.journal_key_file is not None  # noqa: S101 (config.load refuses a database without it)
+    return derived_keys(config.journal_key_file, "idempotency")

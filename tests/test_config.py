@@ -164,6 +164,11 @@ def test_tls_credentials_and_files(folder: Path) -> None:
         ("[policies/]", "[nothing/]", "gateway.yaml:21:12: policies: no such file or folder"),
         ("[policies/]", "[]", "gateway.yaml:21:11: policies: must not be empty"),
         ("reads: forward", "reads: yes", "gateway.yaml:23:8: reads: must be 'forward' or 'refuse'"),
+        (
+            "reads: forward",
+            "journal_writes: some",
+            "gateway.yaml:23:17: journal_writes: must be 'undoable' or 'all'",
+        ),
         ("sqlite:journal.db", "postgresql:h/db", "gateway.yaml:24:10: journal: must be sqlite:PATH or postgresql://"),
         ("sqlite:journal.db", "journal.db", "gateway.yaml:24:10: journal: must be sqlite:PATH"),
         ("sqlite:journal.db", "'sqlite:'", "gateway.yaml:24:10: journal: must be sqlite:PATH"),

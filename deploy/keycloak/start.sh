@@ -40,7 +40,7 @@ trap 'kill "$pid" 2>/dev/null || true; exit 1' INT TERM
 tries=0
 until [ "$(status)" = 200 ]; do
   tries=$((tries + 1))
-  if [ "$tries" -gt 360 ] || ! kill -0 "$pid" 2>/dev/null; then
+  if [ "$tries" -gt 720 ] || ! kill -0 "$pid" 2>/dev/null; then
     echo "Keycloak did not start; its log ends:" >&2
     tail -n 30 "$log" >&2
     kill "$pid" 2>/dev/null || true

@@ -17,6 +17,7 @@ from gateway.config import Config, ConfigErrors, load
 from gateway.errors import GatewayError
 from gateway.observe import logging
 from gateway.policy.problems import PolicyErrors
+from gateway.saga.journal_port import JournalUnavailable
 
 EXIT_INTERNAL = 1
 EXIT_WRONG = 3
@@ -50,8 +51,11 @@ def serve(
         _give_up(str(problem) for problem in errors.problems)
     except PolicyErrors as errors:
         _give_up(str(problem) for problem in errors.problems)
+    except JournalUnavailable as error:
+        sys.stderr.write(f"fhir-gateway: the journal: {error.reason} (deploy/RUNBOOK.md: FhirGatewayJournalFailing)\n")
+        raise typer.Exit(EXIT_INTERNAL) from None
     except (GatewayError, OSError) as error:
-        # A journal that cannot be opened, an address in use: the operator's to mend, so without a traceback.
+        # An address in use, a file that cannot be written: the operator's to mend, so without a traceback.
         sys.stderr.write(f"fhir-gateway: {error}\n")
         raise typer.Exit(EXIT_INTERNAL) from None
 

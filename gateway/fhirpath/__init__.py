@@ -12,6 +12,7 @@ Knows nothing of gateways. `engine` compiles a text and evaluates it; what it ne
     constructs              functions, arguments, patterns   patterns     regular expressions by RE2
     model                   element names and types          ordering     `sort`
     types_*                 static types and cardinality     markup       the HTML of a narrative
+    constraints             HL7's, all in one pass
     reads                   which outside values are read    unsupported  functions that are not there, and why
 
 The official suites run against tests/cases/fhirpath-suite.yaml, a list that may only shrink.

@@ -28,10 +28,16 @@ def comparison(operator: str, left: Expr, right: Expr, fixed: Collection | None)
             return _text_equality(left, fixed, unequal=operator == "!=")
     if operator in _ORDERS:
         return _ordered(left, right, _ORDERS[operator])
-    compare = COMPARISONS[operator]
+    if operator in _LIKE:
+        return _likeness(left, right, *_LIKE[operator])
+    compare = _COMPARES[operator]
+    on_booleans = _ON_BOOLEANS.get(operator)
 
     def evaluate(env: Env) -> Collection:
         one, other = left(env), right(env)
+        if on_booleans is not None and (one is TRUE or one is FALSE) and (other is TRUE or other is FALSE):
+            env.left -= 1
+            return on_booleans[one is other]
         _count(env, one, other, pairwise=operator in _PAIRWISE)
         return compare(one, other)
 
@@ -65,11 +71,10 @@ def _simple_text(item: Item, name: str) -> str | None:
     """The string that an element of an item is, when it is no choice and no date."""
     if type(item) is not Element or type(item.value) is not dict:
         return None
-    fields = item.type.fields
-    field = fields[name] if name in fields else item.type.field(name)
-    if field is None or len(field.choices) != 1:
+    field = item.type.fields[name]
+    if field is None or field.simple is None:
         return None
-    key, _, type_ = field.choices[0]
+    key, _, type_ = field.simple
     value = item.value.get(key)
     return value if type(value) is str and type_.read is None else None
 
@@ -78,9 +83,20 @@ def _count(env: Env, one: Collection, other: Collection, *, pairwise: bool) -> N
     if len(one) > 1 or len(other) > 1:
         env.spend((len(one) + 1) * (len(other) + 1) if pairwise else len(one) + len(other))
     else:
-        env.spend(1)
+        env.spend(2)
     env.weigh(one)
     env.weigh(other)
+
+
+def _likeness(left: Expr, right: Expr, alike: Collection, unlike: Collection) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        one, other = left(env), right(env)
+        env.spend(2)
+        env.weigh(one)
+        env.weigh(other)
+        return alike if equality.equivalent(one, other, env.spend) else unlike
+
+    return evaluate
 
 
 def _in_texts(left: Expr, fixed: Collection, texts: frozenset[str]) -> Expr:
@@ -123,14 +139,6 @@ def _not_equal(left: Collection, right: Collection) -> Collection:
     return NONE if answer is None else FALSE if answer else TRUE
 
 
-def _equivalent(left: Collection, right: Collection) -> Collection:
-    return TRUE if equality.equivalent(left, right) else FALSE
-
-
-def _not_equivalent(left: Collection, right: Collection) -> Collection:
-    return FALSE if equality.equivalent(left, right) else TRUE
-
-
 def _in(left: Collection, right: Collection) -> Collection:
     if len(left) > 1:
         raise EvaluationError("in expects a single value, not several")
@@ -146,8 +154,11 @@ def _contains(left: Collection, right: Collection) -> Collection:
 def _ordered(left: Expr, right: Expr, holds: Callable[[int], bool]) -> Expr:
     def evaluate(env: Env) -> Collection:
         one, other = left(env), right(env)
-        env.weigh(one)
-        env.spend(1)
+        env.left -= 2
+        if len(one) == 1 == len(other) and type(one[0]) is int and type(other[0]) is int:  # counts, most often
+            return TRUE if holds(one[0] - other[0]) else FALSE
+        env.read(one)
+        env.read(other)
         order = equality.order(one, other)
         return NONE if order is None else TRUE if holds(order) else FALSE
 
@@ -160,14 +171,14 @@ _ORDERS: Final[dict[str, Callable[[int], bool]]] = {
     ">": lambda order: order > 0,
     ">=": lambda order: order >= 0,
 }
+_ON_BOOLEANS: Final = {"=": (FALSE, TRUE), "!=": (TRUE, FALSE)}  # by whether the two are one
 _OF_TEXTS: Final = frozenset({"=", "!=", "in"})
-_PAIRWISE: Final = frozenset({"in", "contains", "~", "!~"})
-COMPARISONS: Final[dict[str, Callable[[Collection, Collection], Collection]]] = {
+_PAIRWISE: Final = frozenset({"in", "contains"})
+_LIKE: Final = {"~": (TRUE, FALSE), "!~": (FALSE, TRUE)}
+_COMPARES: Final[dict[str, Callable[[Collection, Collection], Collection]]] = {
     "=": _equal,
     "!=": _not_equal,
-    "~": _equivalent,
-    "!~": _not_equivalent,
     "in": _in,
     "contains": _contains,
-    **dict.fromkeys(_ORDERS, _equal),
 }
+COMPARISONS: Final = frozenset((*_ORDERS, *_LIKE, *_COMPARES))

@@ -5,15 +5,16 @@ bounded by its budget whatever the expression and the input.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Final
 
 from gateway.fhirpath.arithmetic import ARITHMETIC, negative, positive
 from gateway.fhirpath.comparison import COMPARISONS, comparison, on_member
-from gateway.fhirpath.env import ROOT_NAMES, TEXT_STEP, Env, Expr, Step
+from gateway.fhirpath.env import ROOT_NAMES, Env, Expr, Step
 from gateway.fhirpath.equality import distinct
-from gateway.fhirpath.items import NONE, BudgetExceeded, Collection, EvaluationError, Types, lift, only
-from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, strictly
-from gateway.fhirpath.navigation import member_step, type_step
+from gateway.fhirpath.items import FALSE, NONE, TRUE, BudgetExceeded, Collection, EvaluationError, Types, lift, only
+from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, negation, strictly
+from gateway.fhirpath.navigation import below_resource, child_count, from_this, member_step, type_step
 from gateway.fhirpath.ordering import turned
 from gateway.fhirpath.signature import Signature
 from gateway.fhirpath.tree import (
@@ -36,6 +37,9 @@ from gateway.fhirpath.tree import (
     type_name,
 )
 from gateway.fhirpath.type_tests import TYPE_FUNCTIONS, type_test
+
+_ARITHMETIC_WORK: Final = 2
+_SMALL: Final = 8  # nodes of an argument that are evaluated for the work that each of them counts by itself
 
 
 class Compiler:
@@ -87,27 +91,36 @@ class Compiler:
 
     def _variable(self, node: Variable) -> Expr:
         name = node.name
-        if name in ("resource", "rootResource") and not self._scoped:
-            return _resource
+        if name in _ROOTS and not self._scoped:
+            return _ROOTS[name]
         if name in ROOT_NAMES or self._scoped:
             return lambda env: env.variable(name)
         types = self.types
 
         def evaluate(env: Env) -> Collection:
             variables = env.given.variables
-            return lift(variables[name], types) if name in variables else env.variable(name)
+            if name not in variables:
+                return env.variable(name)
+            found = lift(variables[name], types)
+            env.left -= len(found)
+            return found
 
         return evaluate
 
     def _bare(self, node: Member | Function) -> Expr:
-        if isinstance(node, Member) and node.name[:1].isupper() and self.types.model.knows(node.name):
+        if isinstance(node, Member) and self._is_type(node):
             return _on_this(type_step(node.name, self.types))
+        if isinstance(node, Member):
+            return from_this(node.name, types=self.types)
         return _on_this(self._step(node))
+
+    def _is_type(self, node: Member) -> bool:
+        return node.name[:1].isupper() and self.types.model.knows(node.name)
 
     def _step(self, node: Node) -> Step:
         """What follows a dot, or stands alone on `$this`."""
         if isinstance(node, Member):
-            return member_step(node.name, self.types)
+            return member_step(node.name, types=self.types)
         if isinstance(node, Function):
             return self._call(node)
         alone = self.compile(node)  # `$this` and its like may be written after a dot
@@ -117,31 +130,84 @@ class Compiler:
         if node.name in TYPE_FUNCTIONS:
             return type_test(node.name, type_name(node.arguments[0]) or "", self.types)
         signature = self._library[node.name]
-        compile_argument = self._sort_argument if node.name == "sort" else self.scope
-        arguments = tuple(compile_argument(argument) for argument in node.arguments)
-        call = signature.call
-        if signature.lazy:
-            return _lazy(call, self.truth, arguments)
-        return _eager(call, arguments)
+        if not signature.lazy:
+            return _eager(signature.call, tuple(self.scope(argument) for argument in node.arguments))
+        compile_argument = self._sort_argument if node.name == "sort" else self._late
+        return _lazy(signature.call, self.truth, tuple(compile_argument(argument) for argument in node.arguments))
+
+    def _late(self, node: Node) -> Expr:
+        """An argument of a function that is lazy: a long one costs its length each time.
+
+        `true and true and …` and the like count nothing by themselves.
+        """
+        made, size = self.scope(node), self._size(node)
+        return made if size <= _SMALL else _sized(made, size)
+
+    def _size(self, node: Node) -> int:
+        """How many nodes are evaluated where this one is; the arguments of functions that are lazy count themselves."""
+        size, waiting = 0, [node]
+        while waiting:
+            one = waiting.pop()
+            size += 1
+            if not (isinstance(one, Function) and one.name in self._library and self._library[one.name].lazy):
+                waiting.extend(operands(one))
+        return size
 
     def _sort_argument(self, node: Node) -> Expr:
         """`sort(-family)` turns the order of strings, too: there the sign is no arithmetic."""
         if isinstance(node, SortKey):
-            operand = self.scope(node.operand)
+            operand = self._late(node.operand)
             return turned(operand) if node.descending else operand
         if isinstance(node, Unary) and node.operator == "-":
-            return turned(self.scope(node.operand))
-        return self.scope(node)
+            return turned(self._late(node.operand))
+        return self._late(node)
 
     def _path(self, node: Path) -> Expr:
         if self._explain:
             return _chain(self.compile(node.base), (self._step(node.step),))
-        steps = [self._step(node.step)]
+        shortened = self._shortened(node.base, node.step)
+        if shortened is not None:
+            return shortened
+        steps = [node.step]
         base = node.base
         while isinstance(base, Path):
-            steps.append(self._step(base.step))
+            steps.append(base.step)
             base = base.base
-        return _chain(self.compile(base), tuple(reversed(steps)))
+        steps.reverse()
+        if not isinstance(base, Member) or self._is_type(base):
+            return _chain(self.compile(base), self._steps(steps))
+        names = [base.name, *_leading(steps)]
+        start = from_this(*names, types=self.types)
+        rest = self._steps(steps[len(names) - 1 :])
+        return _chain(start, rest) if rest else start
+
+    def _shortened(self, base: Node, step: Node) -> Expr | None:
+        """Steps that need no collection, or not one of their own."""
+        if not isinstance(step, Function) or step.arguments:
+            return None
+        if step.name in _PRESENCE:
+            return _presence(self.compile(base), *_PRESENCE[step.name])
+        if step.name == "not":
+            return negation(self.compile(base), self.truth)
+        if step.name == "count":
+            is_of_children = isinstance(base, Function) and base.name == "children"
+            return child_count if is_of_children else _count(self.compile(base))
+        if step.name == "descendants" and isinstance(base, Variable) and base.name == "resource":
+            return below_resource
+        return None
+
+    def _steps(self, nodes: list[Node]) -> tuple[Step, ...]:
+        """The steps of a path; elements that follow each other are one step."""
+        steps: list[Step] = []
+        at = 0
+        while at < len(nodes):
+            names = _leading(nodes[at:])
+            if names:
+                steps.append(member_step(*names, types=self.types))
+            else:
+                steps.append(self._step(nodes[at]))
+            at += len(names) or 1
+        return tuple(steps)
 
     def _indexer(self, node: Indexer) -> Expr:
         base, index = self.compile(node.base), self.scope(node.index)
@@ -175,9 +241,12 @@ class Compiler:
         calculate = ARITHMETIC[operator]
 
         def evaluate(env: Env) -> Collection:
-            found = calculate(left(env), right(env))
-            env.spend(1)
-            _weigh(env, found)
+            one, other = left(env), right(env)
+            env.spend(_ARITHMETIC_WORK)
+            env.read(one)
+            env.read(other)
+            found = calculate(one, other)
+            env.read(found)
             return found
 
         return evaluate
@@ -229,6 +298,11 @@ def _defines(node: Node) -> bool:
     return False
 
 
+def _leading(nodes: list[Node]) -> list[str]:
+    """The names of the elements that a list of steps begins with."""
+    return [node.name for node in takewhile(lambda node: isinstance(node, Member), nodes) if isinstance(node, Member)]
+
+
 def _fixed(node: Node) -> Collection | None:
     """The value of a literal, or of a union of literals, at compile time."""
     if isinstance(node, Literal):
@@ -251,6 +325,13 @@ def _resource(env: Env) -> Collection:
     return env.resource
 
 
+def _root(env: Env) -> Collection:
+    return env.root
+
+
+_ROOTS: Final[dict[str, Expr]] = {"resource": _resource, "rootResource": _root}
+
+
 def _index(env: Env) -> Collection:
     if env.index is None:
         raise EvaluationError("$index has no value here")
@@ -260,6 +341,7 @@ def _index(env: Env) -> Collection:
 def _total(env: Env) -> Collection:
     if env.total is None:
         raise EvaluationError("$total has no value here")
+    env.left -= len(env.total)
     return env.total
 
 
@@ -299,6 +381,33 @@ def _chain(base: Expr, steps: tuple[Step, ...]) -> Expr:
     return evaluate
 
 
+def _presence(base: Expr, present: Collection, absent: Collection) -> Expr:
+    """`base.exists()` or `base.empty()`."""
+
+    def evaluate(env: Env) -> Collection:
+        found = present if base(env) else absent
+        env.left -= 2
+        if env.left < 0:
+            raise BudgetExceeded
+        return found
+
+    return evaluate
+
+
+def _count(base: Expr) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        found = len(base(env))
+        env.left -= 2
+        if env.left < 0:
+            raise BudgetExceeded
+        return [found]
+
+    return evaluate
+
+
+_PRESENCE: Final = {"exists": (TRUE, FALSE), "empty": (FALSE, TRUE)}
+
+
 def _lazy(call: Callable[..., Collection], truth: Truth, arguments: tuple[Expr, ...]) -> Step:
     if len(arguments) == 1:
         (argument,) = arguments
@@ -325,9 +434,12 @@ def _union(left: Expr, right: Expr) -> Expr:
     return evaluate
 
 
-def _weigh(env: Env, values: Collection) -> None:
-    if values and isinstance(values[0], str):
-        env.spend(len(values[0]) // TEXT_STEP)
+def _sized(expr: Expr, size: int) -> Expr:
+    def evaluate(env: Env) -> Collection:
+        env.spend(size * max(1, len(env.this)))
+        return expr(env)
+
+    return evaluate
 
 
 def _scoped(expr: Expr) -> Expr:

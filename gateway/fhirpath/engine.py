@@ -28,8 +28,11 @@ from gateway.fhirpath.parser import Syntax, parse
 from gateway.fhirpath.problem import Problem
 from gateway.fhirpath.tree import Node
 
-BUDGET: Final = 50_000  # units of work: a step evaluated or an item produced; some 50 ms at the worst
+# Units of work: a step evaluated, an item produced, and what a function takes beside them. A unit is 0.2 to 1 us
+# (tests/fhirpath/test_work.py), so that this is some 50 ms at the worst.
+BUDGET: Final = 50_000
 _NOTHING: Final[Mapping[str, object]] = {}
+_make: Final = tuple.__new__  # of named tuples: their own `__new__` takes twice as long, and stands in every evaluation
 
 
 class Failure(StrEnum):
@@ -87,9 +90,25 @@ class Program:
         `variables` are JSON values by name, without the `%`. `context` is a part of the resource to start from, and
         its type. `resolvable` are resources by the references that mean them. None of them is changed.
         """
+        return self.on(self.given(resource, variables, now=now, context=context, resolvable=resolvable), budget)
+
+    def given(
+        self,
+        resource: object,
+        variables: Mapping[str, object] | None = None,
+        *,
+        now: str | None = None,
+        context: tuple[object, str] | None = None,
+        resolvable: Mapping[str, object] | None = None,
+    ) -> Given:
+        """What `evaluate` is given, for several programs of one release and strictness: see `on`."""
         root = lift(resource, self.types)
         start: Collection = root if context is None else [Element(context[0], self.types.of(context[1]))]
-        given = Given(root, start, variables or _NOTHING, resolvable or _NOTHING, now, self.types, self.strict)
+        fields = (root, start, variables or _NOTHING, resolvable or _NOTHING, now, self.types, self.strict)
+        return _make(Given, fields)
+
+    def on(self, given: Given, budget: int = BUDGET) -> Outcome:
+        """As `evaluate`."""
         return _run(self.run, Env(given, budget))
 
     def explain(
@@ -111,18 +130,29 @@ class Program:
         return outcome, tuple(Step(offset=at, length=length, values=values) for at, length, values in record)
 
 
+# JSON that is no FHIR can put anything anywhere; what a function then stumbles on is no value either.
+FAILURES: Final = (
+    *(EvaluationError, BudgetExceeded, RecursionError),
+    *(ArithmeticError, ValueError, TypeError, LookupError, AttributeError),
+)
+
+
 def _run(expr: Expr, env: Env) -> Outcome:
     try:
-        return Outcome(list(expr(env)))
-    except BudgetExceeded:
+        return _make(Outcome, (list(expr(env)), None, None, None))
+    except FAILURES as error:
+        return failed(error)
+
+
+def failed(error: Exception) -> Outcome:
+    """What one of FAILURES says."""
+    if isinstance(error, BudgetExceeded):
         return Outcome([], Failure.OUT_OF_BUDGET, "the evaluation took more work than is allowed")
-    except EvaluationError as error:
+    if isinstance(error, EvaluationError):
         return Outcome([], Failure.ERROR, str(error))
-    except RecursionError:
+    if isinstance(error, RecursionError):
         return Outcome([], Failure.ERROR, "the input is nested too deeply")
-    except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError) as error:
-        # JSON that is no FHIR can put anything anywhere; what a function then stumbles on is no value either.
-        return Outcome([], Failure.ERROR, f"the evaluation failed ({type(error).__name__})")
+    return Outcome([], Failure.ERROR, f"the evaluation failed ({type(error).__name__})")
 
 
 def compile(  # noqa: A001 (the door's word)

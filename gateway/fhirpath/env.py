@@ -3,7 +3,19 @@
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
-from gateway.fhirpath.items import BudgetExceeded, Collection, Element, EvaluationError, Item, Types, lift
+from gateway.fhirpath.items import (
+    AMOUNT_WORK,
+    MOMENT_WORK,
+    BudgetExceeded,
+    Collection,
+    Element,
+    EvaluationError,
+    Item,
+    Types,
+    lift,
+)
+from gateway.fhirpath.quantity import Quantity
+from gateway.fhirpath.temporal import Temporal
 
 _CONSTANTS: Final = {
     "ucum": "http://unitsofmeasure.org",
@@ -15,6 +27,8 @@ _PREFIXES: Final = {
     "ext-": "http://hl7.org/fhir/StructureDefinition/",
 }
 TEXT_STEP: Final = 256  # characters of a string, read or made, that cost one unit of work
+_NUMBER_WORK: Final = 2
+_NODE_WORK: Final = 2  # of each JSON value inside of what is compared as a whole
 _NOTHING: Final[Mapping[str, Collection]] = {}
 ROOT_NAMES: Final = ("resource", "context", "rootResource")
 
@@ -32,19 +46,28 @@ class Given(NamedTuple):
 
 
 class Env:
-    """One evaluation. Every part of it belongs to one thread and ends with it."""
+    """One evaluation. Every part of it belongs to one thread and ends with it.
 
-    __slots__ = ("defined", "failed", "given", "index", "left", "record", "resource", "this", "total", "types")
+    `root` is the resource around `resource`, when that is a contained one, and else `resource` itself
+    (http://hl7.org/fhir/R4/fhirpath.html#variables).
+    """
+
+    __slots__ = (
+        *("below", "context", "defined", "failed", "given", "index", "left", "patterns", "record", "resource", "root"),
+        *("this", "total", "types"),
+    )
 
     def __init__(self, given: Given, budget: int) -> None:
         self.given = given
         self.types = given.types
-        self.resource = given.resource
-        self.this = given.context
+        self.root = self.resource = given.resource
+        self.this = self.context = given.context
         self.left = budget
+        self.below: tuple[Collection, Collection] | None = None
         self.index: int | None = None
         self.total: Collection | None = None
         self.defined = _NOTHING
+        self.patterns: frozenset[str] = frozenset()
         self.failed: tuple[int, int] | None = None
         self.record: list[tuple[int, int, Collection]] | None = None
 
@@ -54,37 +77,55 @@ class Env:
         if self.left < 0:
             raise BudgetExceeded
 
+    def read(self, values: Collection) -> None:
+        """Count what it takes to read items as values: long strings, numbers, dates, amounts."""
+        for item in values:
+            self.left -= _work(item)
+        if self.left < 0:
+            raise BudgetExceeded
+
     def weigh(self, values: Collection) -> None:
-        """Count the JSON values inside of items that are about to be compared as a whole, and long strings."""
+        """As `read`, and the JSON values inside of items that are about to be compared as a whole."""
+        self.read(values)
         for item in values:
             value = item.value if type(item) is Element else item
-            if type(value) is str:
-                self.left -= len(value) // TEXT_STEP
-            elif type(value) is dict:
+            if type(value) is dict:
                 self._weigh_object(value)
 
     def _weigh_object(self, value: Mapping[str, object]) -> None:
         waiting: list[object] = [value]
         while waiting:
             one = waiting.pop()
-            self.spend(1 + (len(one) // TEXT_STEP if isinstance(one, str) else 0))
+            self.spend(_NODE_WORK + (len(one) // TEXT_STEP if isinstance(one, str) else 0))
             waiting.extend(one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ())
 
     def variable(self, name: str) -> Collection:
         """`%name`. A name that was not bound is an error, one bound to None is empty."""
         if name in self.defined:
-            return self.defined[name]
-        if name == "context":
-            return self.given.context
+            found = self.defined[name]
+            self.spend(len(found))  # it was paid for once, and can be walked many times
+            return found
         if name in ROOT_NAMES:
-            return self.resource
+            return self.resource if name == "resource" else self.context if name == "context" else self.root
         variables = self.given.variables
         if name in variables:
-            return lift(variables[name], self.types)
+            found = lift(variables[name], self.types)
+            self.spend(len(found))
+            return found
         known = constant(name)
         if known is None:
             raise EvaluationError(f"%{name} is not available here")
         return [known]
+
+
+def _work(item: Item) -> int:
+    kind = type(item)
+    if kind is Element:
+        value = item.value  # type: ignore[union-attr]
+        return item.type.work + (len(value) // TEXT_STEP if type(value) is str else 0)  # type: ignore[union-attr]
+    if kind is str:
+        return len(item) // TEXT_STEP  # type: ignore[arg-type]
+    return AMOUNT_WORK if kind is Quantity else MOMENT_WORK if kind is Temporal else _NUMBER_WORK
 
 
 Expr: TypeAlias = Callable[[Env], Collection]

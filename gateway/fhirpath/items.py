@@ -19,8 +19,12 @@ QUANTITY_TYPES: Final = frozenset(
 )
 _MOST_DIGITS: Final = 60  # of an amount that is computed with
 UCUM: Final = "http://unitsofmeasure.org"
+_COMPLEX: Final = (Mapping, list)
+LISTS: Final = (list, tuple)  # `list | tuple` would be made anew each time that it is asked
 
 
+# Units of work to read an item as a date, and to read one as an amount and bring it to its base units.
+MOMENT_WORK, AMOUNT_WORK = 10, 50
 _ANY: Final = frozenset({"", "Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
 
 
@@ -33,45 +37,61 @@ class BudgetExceeded(Exception):
 
 
 class Field:
-    """An element of a type: its keys in JSON, each with its `_` sibling and type; several for a choice element."""
+    """An element of a type: its keys in JSON, each with its `_` sibling and type; several for a choice element.
 
-    __slots__ = ("choices",)
+    `simple`: the one choice, unless what stands there says its type itself (`contained`). `written`: every key.
+    """
+
+    __slots__ = ("choices", "simple", "written")
 
     def __init__(self, choices: "tuple[tuple[str, str, Type], ...]") -> None:
         self.choices = choices
+        self.written = frozenset(key for choice in choices for key in choice[:2])
+        self.simple = choices[0] if len(choices) == 1 and not choices[0][2].is_any else None
+
+
+class Fields(dict[str, "Field | None"]):
+    """The elements of a type by name; what is asked for the first time is asked of the model."""
+
+    __slots__ = ("_owner", "_types")
+
+    def __init__(self, owner: str, types: "Types") -> None:
+        super().__init__()
+        self._owner = owner
+        self._types = types
+
+    def __missing__(self, name: str) -> Field | None:
+        return self.setdefault(name, self._types.field(self._owner, name))
 
 
 class Type:
-    """A FHIR type at work: `fields` are filled as names are asked for. The type named `` has none: plain JSON."""
+    """A FHIR type at work. The type named `` has no elements: plain JSON.
 
-    __slots__ = ("_keys", "_types", "fields", "is_any", "is_primitive", "name", "read")
+    `fields`, by the names in expressions, and `keys` (what `at` found) are filled as they are asked for.
+    """
+
+    __slots__ = ("_types", "fields", "is_any", "is_primitive", "keys", "name", "read", "work")
 
     def __init__(self, name: str, types: "Types") -> None:
         self.name = name
         self.is_any = name in _ANY
         self.is_primitive = name[:1].islower() and name != "xhtml"
         self.read = _READERS.get(name)
-        self.fields: dict[str, Field | None] = {}
-        self._keys: dict[str, Type] = {}
+        self.work = 0 if self.read is None else AMOUNT_WORK if name in QUANTITY_TYPES else MOMENT_WORK
+        self.fields = Fields(name, types)
+        self.keys: dict[str, Type] = {}
         self._types = types
-
-    def field(self, name: str) -> Field | None:
-        """The element of that name; asked once for each name in an expression."""
-        try:
-            return self.fields[name]
-        except KeyError:
-            return self.fields.setdefault(name, self._types.field(self.name, name))
 
     def at(self, key: str) -> "Type | None":
         """The type of what stands under a key in JSON; None for a key that the type has not."""
-        found = self._keys.get(key)
+        found = self.keys.get(key)
         if found is None:
             model = self._types.model
             choice, member = model.choice_of(self.name, key), model.member(self.name, key)
             if choice is None and (member is None or member.keys[0][0] != key):
                 return None  # never kept: it may be any key of the payload
             name = choice[1] if choice is not None else member.keys[0][1] if member is not None else ""
-            found = self._keys.setdefault(key, self._types.of(name))
+            found = self.keys.setdefault(key, self._types.of(name))
         return found
 
 
@@ -158,11 +178,14 @@ def element(value: object, type_: Type, extra: object, types: Types) -> Element:
 
 def lift(value: object, types: Types) -> Collection:
     """JSON from outside as a collection; a resource gets its type."""
-    if type(value) is dict or type(value) is str:
-        return [element(value, types.plain, None, types)]
+    if type(value) is dict:
+        said = value.get("resourceType")
+        return [Element(value, types.plain if said is None or type(said) is not str else types.of(said))]
+    if type(value) is str:
+        return [Element(value, types.plain)]
     if value is None:
         return []
-    if isinstance(value, list | tuple):
+    if isinstance(value, LISTS):
         return [item for child in value for item in lift(child, types)]
     return [element(value, types.plain, None, types)]
 
@@ -176,12 +199,13 @@ def members(item: Item, name: str, types: Types) -> Collection:
         if item.extra is None:
             return NONE
         value, owner = item.extra, types.of("Element")  # a primitive has no children but its id and extensions
-    field = owner.field(name)
+    field = owner.fields[name]
     if field is None:
         return NONE if owner.name else untyped(value, name, types)
-    for key, sibling, type_ in field.choices:
-        if key in value or sibling in value:
-            return elements(value.get(key), value.get(sibling), type_, types)
+    if not field.written.isdisjoint(value):
+        for key, sibling, type_ in field.choices:
+            if key in value or sibling in value:
+                return elements(value.get(key), value.get(sibling), type_, types)
     return NONE
 
 
@@ -197,10 +221,15 @@ def untyped(data: Mapping[str, object], name: str, types: Types) -> Collection:
 
 def elements(value: object, extra: object, type_: Type, types: Types) -> Collection:
     """The items of one key of JSON and its `_` sibling."""
-    if not isinstance(value, list | tuple) and not isinstance(extra, list | tuple):
+    if extra is None and not type_.is_any:
+        if type(value) is list:
+            return [Element(one, type_) for one in value]
+        if type(value) is not tuple:
+            return [] if value is None else [Element(value, type_)]
+    if not isinstance(value, LISTS) and not isinstance(extra, LISTS):
         return [] if value is None and extra is None else [element(value, type_, extra, types)]
-    values = value if isinstance(value, list | tuple) else ()
-    extras = extra if isinstance(extra, list | tuple) else ()
+    values = value if isinstance(value, LISTS) else ()
+    extras = extra if isinstance(extra, LISTS) else ()
     if not extras:
         return [element(one, type_, None, types) for one in values]
     padded = [*values, *[None] * (len(extras) - len(values))]
@@ -259,13 +288,16 @@ def is_number(value: object) -> bool:
 
 def is_system(value: object) -> bool:
     """Whether a JSON or System value is a primitive."""
-    return value is not None and not isinstance(value, Mapping | list)
+    return value is not None and type(value) is not dict and not isinstance(value, _COMPLEX)
 
 
 def only(values: Collection, what: str) -> object:
     """The System value of the single item, None when there is none. Several are an error."""
     if len(values) == 1:
-        return system(values[0])
+        item = values[0]
+        if type(item) is Element and type(item.value) is str and item.type.read is None:
+            return item.value
+        return system(item)
     if values:
         raise EvaluationError(f"{what} expects a single value, not several")
     return None

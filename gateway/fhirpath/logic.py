@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from gateway.fhirpath.env import Env, Expr
-from gateway.fhirpath.items import FALSE, NONE, TRUE, Collection, Element, EvaluationError, boolean
+from gateway.fhirpath.items import FALSE, NONE, TRUE, BudgetExceeded, Collection, Element, EvaluationError, boolean
 
 Truth: TypeAlias = Callable[[Collection], bool | None]
 
@@ -61,10 +61,12 @@ def or_(left: Expr, right: Expr, truth: Truth) -> Expr:
     """As `and_`."""
 
     def evaluate(env: Env) -> Collection:
-        one = truth(left(env))
+        first = left(env)
+        one = first is TRUE or (first is not FALSE and truth(first))
         if one is True:
             return TRUE
-        other = truth(right(env))
+        second = right(env)
+        other = second is TRUE or (second is not FALSE and truth(second))
         if other is True:
             return TRUE
         return FALSE if one is False and other is False else NONE
@@ -86,13 +88,30 @@ def implies(left: Expr, right: Expr, truth: Truth) -> Expr:
     """As `and_`."""
 
     def evaluate(env: Env) -> Collection:
-        one = truth(left(env))
+        first = left(env)
+        one = first is TRUE or (first is not FALSE and truth(first))
         if one is False:
             return TRUE
         other = truth(right(env))
         if other is True:
             return TRUE
         return FALSE if one is True and other is False else NONE
+
+    return evaluate
+
+
+def negation(operand: Expr, truth: Truth) -> Expr:
+    """`operand.not()`."""
+
+    def evaluate(env: Env) -> Collection:
+        found = operand(env)
+        env.left -= 2
+        if env.left < 0:
+            raise BudgetExceeded
+        if found is TRUE or found is FALSE:
+            return FALSE if found is TRUE else TRUE
+        value = truth(found)
+        return NONE if value is None else FALSE if value else TRUE
 
     return evaluate
 

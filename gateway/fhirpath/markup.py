@@ -1,6 +1,7 @@
 """The HTML that a narrative may hold (http://hl7.org/fhir/R4/narrative.html#rules, constraints txt-1 and txt-2)."""
 
 import re
+from collections.abc import Mapping
 from html.entities import name2codepoint
 from typing import Final
 from xml.parsers import expat
@@ -41,24 +42,30 @@ def _character(match: re.Match[str]) -> str:
     return match.group() if code is None else f"&#{code};"
 
 
+def _are_allowed(attributes: Mapping[str, str]) -> bool:
+    return _ATTRIBUTES.issuperset(attributes) and not any(
+        value.strip().lower().startswith(_SCRIPTS) for value in attributes.values()
+    )
+
+
 def is_fhir_html(text: str) -> bool:
     """Whether a text is one well-formed `div` of allowed elements and attributes. Entities are not declared here."""
     parser = expat.ParserCreate(namespace_separator=None)
-    open_names: list[str] = []
+
+    def first(name: str, attributes: dict[str, str]) -> None:
+        if name != "div" or attributes.get("xmlns", _NAMESPACE) != _NAMESPACE:
+            raise _NotAllowed
+        parser.StartElementHandler = started
+        started(name, attributes)
 
     def started(name: str, attributes: dict[str, str]) -> None:
-        if not open_names and (name != "div" or attributes.get("xmlns", _NAMESPACE) != _NAMESPACE):
+        if name not in _ELEMENTS or (attributes and not _are_allowed(attributes)):
             raise _NotAllowed
-        if name not in _ELEMENTS or not _ATTRIBUTES.issuperset(attributes):
-            raise _NotAllowed
-        if any(value.strip().lower().startswith(_SCRIPTS) for value in attributes.values()):
-            raise _NotAllowed
-        open_names.append(name)
 
     def refused(*_what: object) -> None:
         raise _NotAllowed
 
-    parser.StartElementHandler = started
+    parser.StartElementHandler = first
     parser.StartDoctypeDeclHandler = refused
     parser.EntityDeclHandler = refused
     parser.ProcessingInstructionHandler = refused
@@ -66,7 +73,7 @@ def is_fhir_html(text: str) -> bool:
         parser.Parse(_ENTITY.sub(_character, text), True)
     except (_NotAllowed, expat.ExpatError):
         return False
-    return bool(open_names)
+    return True  # a text without an element is no XML
 
 
 def is_fhir_html_inside(text: str) -> bool:

@@ -1,41 +1,122 @@
 """Steps from an element to its parts."""
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Final
 
-from gateway.fhirpath.env import Env, Step
-from gateway.fhirpath.items import NONE, Collection, Element, Item, Types, elements, members, untyped
+from gateway.fhirpath.env import Env, Expr, Step
+from gateway.fhirpath.items import (
+    NONE,
+    BudgetExceeded,
+    Collection,
+    Element,
+    Item,
+    Type,
+    Types,
+    elements,
+    members,
+    untyped,
+)
+
+_PLAIN: Final = frozenset({str, bool, int, float, Decimal})  # what has no children, if it has no extension
 
 
-def member_step(name: str, types: Types) -> Step:
-    """`.name`."""
+def member_step(*names: str, types: Types) -> Step:
+    """`.name`, or several in a row (`.code.coding`). What the last one gives is counted by the path."""
+    if len(names) == 1:
+        (name,) = names
+        return lambda _env, focus: _of(focus[0], name, types) if len(focus) == 1 else _of_each(focus, name, types)
+    between = 2 * (len(names) - 1)
 
-    def step(_env: Env, focus: Collection) -> Collection:
+    def step(env: Env, focus: Collection) -> Collection:
+        env.left -= between
         if len(focus) == 1:
-            return _of(focus[0], name, types)
-        found: Collection = []
-        for item in focus:
-            found += _of(item, name, types)
-        return found
+            return _along(env, focus[0], names, types)
+        return _each(env, focus, names, types)
 
     return step
 
 
+def from_this(*names: str, types: Types) -> Expr:
+    """`name.name` at the start of an expression, asked of `$this`."""
+    step = member_step(*names, types=types)
+
+    def evaluate(env: Env) -> Collection:
+        found = step(env, env.this)
+        env.left -= 1 + len(found)
+        if env.left < 0:
+            raise BudgetExceeded
+        return found
+
+    def evaluate_one(env: Env) -> Collection:
+        focus = env.this
+        found = _of(focus[0], names[0], types) if len(focus) == 1 else _of_each(focus, names[0], types)
+        env.left -= 1 + len(found)
+        if env.left < 0:
+            raise BudgetExceeded
+        return found
+
+    return evaluate_one if len(names) == 1 else evaluate
+
+
 def _of(item: Item, name: str, types: Types) -> Collection:
-    """As `members`; the common case, a typed JSON object whose element has no sibling, is told apart first."""
-    if type(item) is not Element or type(item.value) is not dict:
-        return members(item, name, types)
-    value = item.value
-    fields = item.type.fields
-    field = fields[name] if name in fields else item.type.field(name)
-    if field is None:
-        return NONE if item.type.name else untyped(value, name, types)
-    for key, sibling, type_ in field.choices:
-        if sibling in value or (type_.is_any and key in value):
-            return members(item, name, types)
-        child = value.get(key)
-        if child is not None:
-            return [Element(one, type_) for one in child] if type(child) is list else [Element(child, type_)]
-    return NONE
+    """As `members`; simple, as most are, is told apart first: see `_along`."""
+    if type(item) is Element and type(item.value) is dict:
+        field = item.type.fields[name]
+        if field is not None and field.simple is not None:
+            key, sibling, type_ = field.simple
+            if sibling not in item.value:
+                child = item.value.get(key)
+                if type(child) is list:
+                    return [Element(one, type_) for one in child]
+                return NONE if child is None else [Element(child, type_)]
+    return members(item, name, types)
+
+
+def _of_each(focus: Collection, name: str, types: Types) -> Collection:
+    found: Collection = []
+    for item in focus:
+        if type(item) is Element and (type(item.value) not in _PLAIN or item.extra is not None):
+            found += _of(item, name, types)
+    return found
+
+
+def _along(env: Env, item: Item, names: tuple[str, ...], types: Types) -> Collection:
+    """Along the names, and without an item for what lies between, as long as each leads to one simple thing.
+
+    Simple, as most are: a typed JSON object, and in it an element of one type with a value and no `_` sibling.
+    """
+    if type(item) is not Element:
+        return NONE
+    value, type_ = item.value, item.type
+    for at, name in enumerate(names):
+        if type(value) is not dict:
+            break
+        field = type_.fields[name]
+        if field is None or field.simple is None or field.simple[1] in value:
+            if field is not None and field.written.isdisjoint(value):
+                return NONE
+            break
+        key, _, type_ = field.simple
+        value = value.get(key)
+        if value is None:
+            return NONE
+        if type(value) is list:
+            if len(value) != 1:
+                found: Collection = [Element(one, type_) for one in value]
+                return found if at + 1 == len(names) else _each(env, found, names[at + 1 :], types)
+            value = value[0]
+    else:
+        return [Element(value, type_)]
+    return _each(env, [item if at == 0 else Element(value, type_)], names[at:], types)
+
+
+def _each(env: Env, focus: Collection, names: tuple[str, ...], types: Types) -> Collection:
+    """Along the names from any number of items, name by name."""
+    for name in names:
+        env.spend(len(focus))
+        focus = _of_each(focus, name, types)
+    return focus
 
 
 def type_step(name: str, types: Types) -> Step:
@@ -54,13 +135,72 @@ def type_step(name: str, types: Types) -> Step:
 
 def children(env: Env, focus: Collection) -> Collection:
     """Every direct child element."""
+    env.spend(len(focus))
     found: Collection = []
     for item in focus:
-        if isinstance(item, Element):
-            for values in _children(item, env.types):
-                env.spend(1 + len(values))
-                found += values
+        if type(item) is Element and (type(item.value) not in _PLAIN or item.extra is not None):
+            before = len(found)
+            if type(item.value) is not dict or not _add_children(item.value, item.type, found, env.types):
+                del found[before:]
+                for values in _children(item, env.types):
+                    env.spend(1)
+                    found += values
+            env.left -= len(found) - before
+            if env.left < 0:
+                raise BudgetExceeded
     return found
+
+
+def child_count(env: Env) -> Collection:
+    """`children().count()`, which ele-1 asks of every element: nothing is made of what is counted only."""
+    focus = env.this
+    number = _child_count(focus[0]) if len(focus) == 1 and type(focus[0]) is Element else None
+    if number is None:
+        number = len(children(env, focus))
+    env.left -= 3 + number
+    if env.left < 0:
+        raise BudgetExceeded
+    return [number]
+
+
+def _add_children(value: dict[str, object], owner: Type, found: Collection, types: Types) -> bool:
+    """The children of a JSON object when all are of known types, without `_` siblings. False: there are others."""
+    known = owner.keys
+    for key, child in value.items():
+        type_ = known.get(key)
+        if type_ is None:
+            if key == "resourceType":
+                continue
+            type_ = owner.at(key)
+        if type_ is None:
+            return False
+        if type_.is_any:
+            found += elements(child, None, type_, types)
+        elif type(child) is list:
+            found += [Element(one, type_) for one in child]
+        elif child is not None:
+            found.append(Element(child, type_))
+    return True
+
+
+def _child_count(item: Element) -> int | None:
+    """As many as `_add_children` adds; None where it says False."""
+    value = item.value
+    if type(value) is not dict:
+        return 0 if type(value) in _PLAIN and item.extra is None else None
+    number = 0
+    known = item.type.keys
+    for key, child in value.items():
+        if key not in known:
+            if key == "resourceType":
+                continue
+            if item.type.at(key) is None:
+                return None
+        if type(child) is list:
+            number += len(child)
+        elif child is not None:
+            number += 1
+    return number
 
 
 def _children(item: Element, types: Types) -> Iterator[Collection]:
@@ -82,6 +222,15 @@ def _children(item: Element, types: Types) -> Iterator[Collection]:
             yield elements(None, child, type_, types)
         else:
             yield elements(child, value.get(f"_{key}"), type_, types)
+
+
+def below_resource(env: Env) -> Collection:
+    """`%resource.descendants()`, which dom-3 asks four times for each contained resource: found once."""
+    if env.below is None or env.below[0] is not env.resource:
+        env.below = (env.resource, descendants(env, env.resource))
+    found = env.below[1]
+    env.spend(3 + len(found))
+    return found
 
 
 def descendants(env: Env, focus: Collection) -> Collection:

@@ -1,15 +1,21 @@
 """Regular expressions by RE2: linear in the text, whatever the pattern."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
 import re2
 
 from gateway.fhirpath.arithmetic import MAX_TEXT
+from gateway.fhirpath.env import Env
 from gateway.fhirpath.items import EvaluationError
 
 MAX_PATTERN: Final = 1_000
-_STATES: Final = 1_024  # of a pattern, for one character, that cost one unit of work: some 10 us
+_STATES: Final = 128  # of a pattern, for one character, that cost one unit of work
+_SEARCH_WORK: Final = 15
+_COMPILE_WORK: Final = 80  # and as many as the pattern has states
+_MATCH_WORK, _EXPAND_WORK, _GROUP_WORK = 15, 40, 3
+_TEMPLATE_STEP: Final = 4  # characters of a replacement with groups in it that cost one unit of work
 
 
 @lru_cache(maxsize=256)
@@ -27,11 +33,6 @@ def pattern(text: str) -> "re2._Regexp[str]":
         raise EvaluationError("a pattern is no valid RE2 expression") from error
 
 
-def cost(expression: str, text: str) -> int:
-    """Units of work of a search: where RE2 has no memory for a fast automaton, each character meets each state."""
-    return len(text) * int(pattern(expression).programsize) // _STATES
-
-
 def flagged(text: str, flags: str = "") -> "re2._Regexp[str]":
     """A pattern with the flags of FHIRPath: `i` for any case, `m` for lines."""
     if not set(flags) <= {"i", "m", "s"}:
@@ -40,12 +41,34 @@ def flagged(text: str, flags: str = "") -> "re2._Regexp[str]":
     return pattern(f"(?{own}){text}" if own else text)
 
 
-def replaced(text: str, compiled: "re2._Regexp[str]", template: str) -> str:
+def searched(env: Env, text: str, expression: str, flags: str) -> "re2._Regexp[str]":
+    """The pattern, after what a search in this text costs was counted.
+
+    Where RE2 has no memory for a fast automaton, each character meets each state. To compile is counted once in an
+    evaluation, whether or not the pattern is still known from another one.
+    """
+    compiled = flagged(expression, flags)
+    states = int(compiled.programsize)
+    if compiled.pattern not in env.patterns:
+        env.patterns |= {compiled.pattern}
+        env.spend(_COMPILE_WORK + states)
+    env.spend(_SEARCH_WORK + _GROUP_WORK * int(compiled.groups) + len(text) * states // _STATES)
+    return compiled
+
+
+def replaced(text: str, compiled: "re2._Regexp[str]", template: str, spend: Callable[[int], None]) -> str:
     """Every match replaced; `$1` and `${name}` are groups."""
     made: list[str] = []
     length = end = 0
+    is_plain = "$" not in template and "\\" not in template
+    work = (
+        _MATCH_WORK
+        + _GROUP_WORK * int(compiled.groups)
+        + (0 if is_plain else _EXPAND_WORK + len(template) // _TEMPLATE_STEP)
+    )
     for match in compiled.finditer(text):
-        piece = text[end : match.start()] + _expanded(match, template)
+        spend(work)
+        piece = text[end : match.start()] + (template if is_plain else _expanded(match, template))
         length += len(piece)
         if length > MAX_TEXT:
             raise EvaluationError("a string grew too long")

@@ -82,9 +82,12 @@ def key(one: Quantity) -> object:
     """Equal for equal quantities, for sets."""
     word = one.word
     if word in _MONTHS:
-        return Fraction(one.value) * _MONTHS[word], "calendar"
+        return str(Fraction(one.value) * _MONTHS[word]), "calendar"
     scale = ucum.scale(one.code)
-    return (one.value, one.unit) if scale is None else (scale.measure(one.value), scale.dimension)
+    # Written out, since Python's hash of a number is no secret: a payload could make them all collide.
+    if scale is None:
+        return str(Fraction(one.value)), one.unit
+    return str(scale.measure(one.value)), scale.dimension
 
 
 def comparable(one: Quantity, other: Quantity) -> bool:

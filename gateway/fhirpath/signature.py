@@ -35,10 +35,15 @@ def simple(function: Callable[[Collection], Collection]) -> Implementation:
     return call
 
 
-def of_one(what: str, function: Callable[[object], Collection]) -> Implementation:
-    """A function of the one System value of its input; empty on empty, an error on several."""
+def of_one(what: str, function: Callable[[object], Collection], work: int = 2) -> Implementation:
+    """A function of the one System value of its input; empty on empty, an error on several.
 
-    def call(_env: Env, focus: Collection) -> Collection:
+    `work`: units that it costs beside reading the value.
+    """
+
+    def call(env: Env, focus: Collection) -> Collection:
+        env.read(focus)
+        env.spend(work)
         value = only(focus, what)
         return NONE if value is None else function(value)
 

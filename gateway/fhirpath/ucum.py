@@ -18,6 +18,8 @@ Unit: TypeAlias = tuple[Fraction, Dimension]
 
 _MAX_CODE: Final = 100
 _MAX_EXPONENT: Final = 30
+_MAX_PARTS: Final = 6
+_MAX_BITS: Final = 512  # of a factor: arithmetic on amounts stays cheap
 _PREFIXES: Final = {
     "Y": 24,
     "Z": 21,
@@ -119,13 +121,19 @@ def unit(code: str) -> Unit | None:
     bare = _ANNOTATION.sub("", code)
     if "{" in bare or "(" in bare:  # brackets occur in no unit of the code systems that FHIR binds
         return None
+    parts = re.split(r"([./])", bare)
+    return None if len(parts) > 2 * _MAX_PARTS else _product(parts, is_annotated=bare != code)
+
+
+def _product(parts: list[str], *, is_annotated: bool) -> Unit | None:
+    """Units, with `.` or `/` between them."""
     factor, powers, sign = Fraction(1), dict[str, int](), 1
-    for at, part in enumerate(re.split(r"([./])", bare)):
+    for at, part in enumerate(parts):
         if part in (".", "/"):
             sign = -1 if part == "/" else 1
             continue
         if not part:
-            if at == 0 or bare != code:
+            if at == 0 or is_annotated:
                 continue  # `/min`, `{cells}/uL`
             return None
         found = _component(part)
@@ -134,6 +142,8 @@ def unit(code: str) -> Unit | None:
         factor *= found[0] ** sign
         for base, power in found[1]:
             powers[base] = powers.get(base, 0) + sign * power
+    if max(factor.numerator, factor.denominator).bit_length() > _MAX_BITS:
+        return None
     return factor, tuple(sorted((base, power) for base, power in powers.items() if power))
 
 
@@ -177,6 +187,7 @@ def _component(text: str) -> Unit | None:
     return found[0] ** exponent, tuple((base, power * exponent) for base, power in found[1])
 
 
+@lru_cache(maxsize=1024)
 def _atom(code: str) -> Unit | None:
     definition = _OTHER.get(code) or _METRIC.get(code)
     if definition is not None:

@@ -5,7 +5,7 @@ not be cancelled; `request.url` decodes paths and trusts Host.
 """
 
 from collections.abc import AsyncIterator, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import structlog
@@ -28,7 +28,7 @@ from gateway.ingress.responses import (
     send_stream,
 )
 from gateway.pipeline.dispatch import Dispatcher
-from gateway.pipeline.request import Forwarded, Own, Refusal, Request, Streamed, Trace
+from gateway.pipeline.request import Forwarded, Own, Refusal, Replayed, Request, Streamed, Trace
 from gateway.saga.ports import AnswerLost, Headers, StreamedAnswer
 
 _log = structlog.get_logger("ingress")
@@ -45,9 +45,9 @@ class Bases:
 
 
 class Record(Protocol):
-    """Takes note of a request: once when it begins, once after the last byte of its answer."""
+    """Told how many requests are being answered, and of each request after the last byte of its answer."""
 
-    def begins(self) -> None: ...
+    def in_flight(self, requests: int) -> None: ...
 
     def __call__(self, trace: Trace, status: int, problem: GatewayError | None) -> None: ...
 
@@ -81,12 +81,13 @@ class Endpoint:
         """One HTTP request; the lifespan and websockets are the server's business, not this application's."""
         if scope["type"] != "http":
             raise ValueError("only HTTP requests are served here")
-        self._record.begins()
         self._in_flight += 1
+        self._record.in_flight(self._in_flight)
         try:
             await self._serve(scope, receive, send)
         finally:
             self._in_flight -= 1
+            self._record.in_flight(self._in_flight)
 
     async def _serve(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         trace = Trace(decision_id=self._new_decision_id())
@@ -128,7 +129,7 @@ class Endpoint:
             base_path=self._bases.path,
         )
 
-    def _reply(self, answer: Forwarded | Refusal | Own, trace: Trace) -> Reply:
+    def _reply(self, answer: Forwarded | Refusal | Own | Replayed, trace: Trace) -> Reply:
         match answer:
             case Refusal():
                 return refusal_reply(answer.issues, trace.decision_id, status=500 if answer.pending else None)
@@ -137,6 +138,10 @@ class Endpoint:
                 return Reply(status=200, headers=(kind,), body=answer.body)
             case Forwarded():
                 return self._forwarded(answer, trace)
+            case Replayed():
+                first = ((b"idempotent-replayed", b"true"), (b"x-original-decision-id", answer.decision_id.encode()))
+                reply = self._reply(answer.answer, trace)
+                return replace(reply, headers=(*reply.headers, *first))
 
     def _forwarded(self, answer: Forwarded, trace: Trace) -> Reply:
         headers = self._headers(answer.headers)

@@ -28,10 +28,12 @@ STATUS: dict[type[GatewayError], int] = {
     errors.NotAcceptable: 406,
     errors.RequestTimedOut: 408,
     errors.Conflict: 409,
+    errors.KeyInUse: 409,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.MediaTypeNotSupported: 415,
     errors.Unprocessable: 422,
+    errors.KeyReused: 422,
     errors.Throttled: 429,
     errors.HeadersTooLarge: 431,
     errors.Internal: 500,
@@ -126,7 +128,7 @@ def _error_headers(error: GatewayError) -> Headers:
         case errors.InteractionNotSupported():
             # RFC 9110 section 15.5.6: 405 must carry Allow, which may be empty.
             return ((b"allow", ", ".join(error.allowed).encode("ascii")),)
-        case errors.Throttled() | errors.Unavailable():
+        case errors.Throttled() | errors.Unavailable() | errors.KeyInUse():
             return ((b"retry-after", str(error.retry_after).encode("ascii")),)
         case _:
             return ()

@@ -1,17 +1,24 @@
 """The journal over named statements: all that SQLite and PostgreSQL have in common."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import structlog
 
 from gateway.journal import rows
 from gateway.journal.sealing import Sealer
-from gateway.saga.intent import CLOSED, OPEN, Intent, State
-from gateway.saga.journal_port import COUNTED_AT_MOST, JournalCounts, NotOwner, Resolution, StillOwned
-from gateway.saga.table import Event, step
+from gateway.saga.intent import CLOSED, OPEN, Intent, State, replace
+from gateway.saga.journal_port import (
+    COUNTED_AT_MOST,
+    JournalCounts,
+    JournalUnavailable,
+    NotOwner,
+    Resolution,
+    StillOwned,
+)
+from gateway.saga.table import Event, late, step
 
 T = TypeVar("T")
 _UNSETTLED = OPEN | {State.STUCK}
@@ -43,6 +50,7 @@ class Entries(ABC):
 
     def __init__(self) -> None:
         self._opened: Sealer | None = None
+        self._soon: dict[str, _Soon] = {}
 
     @property
     @abstractmethod
@@ -51,6 +59,10 @@ class Entries(ABC):
     @abstractmethod
     async def _do(self, begin: Callable[[Session], Callable[[], T]]) -> T:
         """One job of a transaction, in two halves. Raises JournalUnavailable."""
+
+    @abstractmethod
+    def _queue(self, begin: Callable[[Session], Callable[[], None]]) -> "asyncio.Future[None]":
+        """The same for a job that nobody waits for."""
 
     @abstractmethod
     def _alive(self, session: Session, intent: Intent) -> bool:
@@ -74,15 +86,47 @@ class Entries(ABC):
 
     async def advance(self, intent: Intent, *, expected: State) -> None:
         """Replace, durably, what this process holds."""
-        values = rows.changes_of(intent, self._sealer) if self._opened else {}
-        statement = "close" if intent.state in CLOSED else "advance"
-        where: rows.Values = {"owner": self.owner, "epoch": intent.epoch, "expected": expected.value}
+        soon = self._soon.get(intent.decision_id)
+        if soon is not None and soon.taken():
+            expected = soon.expected  # both moves as one
+        await self._do(self._advancing(intent, expected))
+
+    def advance_soon(self, intent: Intent, *, expected: State) -> "asyncio.Future[None]":
+        """The same, queued; the entry's next move may still take it over."""
+        soon = self._soon[intent.decision_id] = _Soon(expected)
+        advance = self._advancing(intent, expected)
 
         def run(session: Session) -> Callable[[], None]:
-            result = session.execute(statement, {**values, **where})
+            return advance(session) if soon.begun() else _nothing
+
+        try:
+            done = self._queue(run)
+        except JournalUnavailable:
+            del self._soon[intent.decision_id]
+            raise
+        done.add_done_callback(lambda _: self._soon.pop(intent.decision_id, None))
+        return done
+
+    def _advancing(self, intent: Intent, expected: State) -> "Callable[[Session], Callable[[], None]]":
+        values: dict[str, rows.Value | list[str]] = {**rows.changes_of(intent, self._sealer)} if self._opened else {}
+        values |= {"owner": self.owner, "epoch": intent.epoch, "expected": expected.value}
+        statement = "close" if intent.state in CLOSED else "advance"
+
+        def run(session: Session) -> Callable[[], None]:
+            result = session.execute(statement, values)
             return lambda: _one(result, None)
 
-        await self._do(run)
+        return run
+
+    async def reclaim(self, intent: Intent, event: Event) -> tuple[Intent, Event]:
+        """Make the move that late knowledge makes, from wherever the entry is by now."""
+        values = rows.values_of(intent, self._sealer) if self._opened else {}
+
+        def run(session: Session) -> Callable[[], tuple[Intent, Event]]:
+            held, moved, result = self._reclaimed(session, intent, event, values)
+            return lambda: _one(result, (held, moved))
+
+        return await self._do(run)
 
     async def get(self, decision_id: str) -> Intent | None:
         """The entry; payloads that cannot be opened are empty."""
@@ -90,6 +134,15 @@ class Entries(ABC):
         def run(session: Session) -> Callable[[], Intent | None]:
             result = session.execute("get", {"decision_id": decision_id})
             return lambda: next((rows.opened(row, self._sealer).intent for row in result.rows()), None)
+
+        return await self._do(run)
+
+    async def keyed(self, keys: Collection[str]) -> Intent | None:
+        """The entry under one of these hashes of a client's key, without its payloads."""
+
+        def run(session: Session) -> Callable[[], Intent | None]:
+            result = session.execute("keyed", {"keys": sorted(keys)})
+            return lambda: next((rows.listed(row) for row in result.rows()), None)
 
         return await self._do(run)
 
@@ -194,6 +247,37 @@ class Entries(ABC):
 
         return await self._do(run)
 
+    def _reclaimed(
+        self, session: Session, intent: Intent, event: Event, values: rows.Values
+    ) -> tuple[Intent, Event, Result]:
+        row = next(iter(session.execute("get_locked", {"decision_id": intent.decision_id}).rows()), None)
+        found = None if row is None else rows.listed(row)
+        move = late(found, event)
+        if move is None:
+            raise NotOwner
+        held = replace(intent, owner=self.owner, epoch=session.epoch, state=move.next)
+        values = {**values, "owner": held.owner, "epoch": held.epoch, "state": held.state.value}
+        if held.state in CLOSED:
+            values = rows.forgotten(values)
+        if found is None:
+            # The key may be another write's by now.
+            result = session.execute("begin", {**values, "idempotency_key": None})
+        else:
+            where: rows.Values = {
+                "was_owner": found.owner,
+                "was_epoch": found.epoch,
+                "expected": found.state.value,
+            }
+            result = session.execute("reclaim", {**values, **where})
+        if move.state is not State.INTENDED:
+            why = "the process that had sent it was taken for gone, and woke up"
+            at = intent.updated_at
+            _record(
+                session,
+                Resolution(decision_id=intent.decision_id, event=move.event, by=self.owner, why=why, at=at),
+            )
+        return held, move.event, result
+
     def _decided(self, session: Session, resolution: Resolution) -> Intent:
         row = next(iter(session.execute("get", {"decision_id": resolution.decision_id}).rows()), None)
         if row is None:
@@ -227,17 +311,36 @@ class Entries(ABC):
         }
         if session.execute("decide" if retried else "decide_closed", values).changed() != 1:
             raise StillOwned  # another process was faster
-        session.execute(
-            "record_resolution",
-            {
-                "decision_id": resolution.decision_id,
-                "event": resolution.event.value,
-                "by": resolution.by,
-                "why": resolution.why,
-                "at": resolution.at,
-            },
-        )
+        _record(session, resolution)
         return decided
+
+
+class _Soon:
+    """A move that is queued. Whoever is first has it: the writer's thread, or the entry's next move."""
+
+    def __init__(self, expected: State) -> None:
+        self.expected = expected
+        self._free = [True]
+        self._begun = False
+
+    def taken(self) -> bool:
+        """Whether the next move takes it over."""
+        return self._first()
+
+    def begun(self) -> bool:
+        """Whether the writer's thread records it; the same each time that a transaction is tried again."""
+        self._begun = self._begun or self._first()
+        return self._begun
+
+    def _first(self) -> bool:
+        try:
+            return self._free.pop()  # one step, between threads
+        except IndexError:
+            return False
+
+
+def _nothing() -> None:
+    """The next move has it."""
 
 
 def _one(result: Result, value: T) -> T:
@@ -245,6 +348,19 @@ def _one(result: Result, value: T) -> T:
     if result.changed() != 1:
         raise NotOwner
     return value
+
+
+def _record(session: Session, resolution: Resolution) -> None:
+    session.execute(
+        "record_resolution",
+        {
+            "decision_id": resolution.decision_id,
+            "event": resolution.event.value,
+            "by": resolution.by,
+            "why": resolution.why,
+            "at": resolution.at,
+        },
+    )
 
 
 def _give_up(session: Session, intent: Intent, why: str, now: float) -> None:

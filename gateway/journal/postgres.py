@@ -1,5 +1,6 @@
 """The journal in PostgreSQL, shared by any number of gateway processes on any number of machines."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -92,6 +93,11 @@ class PostgresJournal(Entries):
 
     async def _do(self, begin: Callable[[Session], Callable[[], T]]) -> T:
         return await self._writer.do_later(lambda connection: begin(_Session(connection, self._writer.lease.epoch)))
+
+    def _queue(self, begin: Callable[[Session], Callable[[], None]]) -> "asyncio.Future[None]":
+        return self._writer.queue(
+            lambda connection: begin(_Session(connection, self._writer.lease.epoch)), patient=True
+        )
 
     def _alive(self, session: Session, intent: Intent) -> bool:
         lease = session.execute("lease_holds", {"owner": intent.owner, "epoch": intent.epoch}).rows()

@@ -80,10 +80,18 @@ def migrated(connection: PostgresConnection) -> None:
 
 
 def _password(file: Path | None) -> str | None:
+    """The one line of the file. What libpq would cut off or leave out in silence is refused."""
+    if file is None:
+        return None
     try:
-        return None if file is None else file.read_text(encoding="utf-8").rstrip("\r\n")
+        password = file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeError) as error:
         raise JournalUnavailable(f"its password cannot be read: {type(error).__name__}") from error
+    if not password:
+        raise JournalUnavailable("its password file is empty")
+    if len(password.splitlines()) > 1 or "\0" in password:
+        raise JournalUnavailable("its password file has more than one line")
+    return password
 
 
 def _verify(connection: PostgresConnection) -> None:

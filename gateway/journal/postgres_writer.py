@@ -30,6 +30,7 @@ _SQL = {name: sql.encode() for name, sql in statements("postgresql").items()}
 _REFUSALS = (NotOwner, StillOwned, IllegalTransition, LookupError, ValueError)
 # Unlike the monotonic clock it goes on while the machine sleeps, where it is to be had.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+STEADY = partial(time.clock_gettime, _CLOCK)
 _log = structlog.get_logger("journal")
 
 
@@ -50,7 +51,10 @@ class _Undecided(Exception):
 
 
 class PostgresWriter(Writer[PostgresConnection]):
-    """`owner` names the lease. `broken` says why the database cannot be used just now; it is tried again."""
+    """`owner` names the lease. `broken` says why the database cannot be used just now; it is tried again.
+
+    `clock` is seconds of a clock that nobody sets: by it a lease is surely held for `seconds` after it was renewed.
+    """
 
     def __init__(
         self,
@@ -59,8 +63,10 @@ class PostgresWriter(Writer[PostgresConnection]):
         *,
         seconds: float = LEASE_SECONDS,
         committed: Callable[[float], None] | None = None,
+        clock: Callable[[], float] = STEADY,
     ) -> None:
         super().__init__(committed)
+        self._clock = clock
         self.idle_seconds = seconds / _RENEWALS_PER_LEASE
         self.lease = Lease(epoch=0, sure_until=0.0)
         self._target, self._owner, self._seconds = target, owner, seconds
@@ -70,7 +76,7 @@ class PostgresWriter(Writer[PostgresConnection]):
     def surely_holds(self, epoch: int) -> bool:
         """Whether nobody can have taken what is held under that epoch. Asks the database nothing."""
         lease = self.lease
-        return epoch == lease.epoch and time.clock_gettime(_CLOCK) < lease.sure_until
+        return epoch == lease.epoch and self._clock() < lease.sure_until
 
     def _connect(self) -> None:
         try:
@@ -82,7 +88,7 @@ class PostgresWriter(Writer[PostgresConnection]):
                 connection.close()
                 raise
         except psycopg.Error as error:
-            raise JournalUnavailable(f"cannot be opened: {_name(error)}") from error
+            raise JournalUnavailable(f"cannot be opened: {_told_by_server(error)}") from error
         self._connection = connection
 
     def _disconnect(self) -> None:
@@ -132,7 +138,7 @@ class PostgresWriter(Writer[PostgresConnection]):
 
     def _transaction(self, connection: PostgresConnection, batch: Sequence[Job[PostgresConnection]]) -> list[Telling]:
         """One round trip for all that is to be done, one for the commit."""
-        begun, mark = time.clock_gettime(_CLOCK), secrets.randbits(_MARK_BITS)
+        begun, mark = self._clock(), secrets.randbits(_MARK_BITS)
         values = {"owner": self._owner, "epoch": self.lease.epoch, "seconds": self._seconds, "mark": mark}
         with connection.pipeline():
             connection.execute("BEGIN")
@@ -201,7 +207,7 @@ class PostgresWriter(Writer[PostgresConnection]):
         return self._connection
 
     def _take_lease(self, connection: PostgresConnection) -> None:
-        begun, epoch = time.clock_gettime(_CLOCK), self.lease.epoch + 1
+        begun, epoch = self._clock(), self.lease.epoch + 1
         # Counted before it is asked for: an answer that is lost must not lead to the same epoch twice.
         self.lease = Lease(epoch=epoch, sure_until=0.0)
         connection.execute(_SQL["take_lease"], {"owner": self._owner, "epoch": epoch, "seconds": self._seconds})
@@ -240,6 +246,11 @@ def _passing(error: psycopg.Error) -> bool:
     if state is None:
         return isinstance(error, psycopg.OperationalError)
     return state[:2] in {"08", "40", "53", "55", "57", "58"}
+
+
+def _told_by_server(error: psycopg.Error) -> str:
+    """The text of an error of connecting: it names host, port, user and certificate, and holds nothing of a record."""
+    return _name(error) if error.sqlstate is not None else f"{_name(error)}: {' '.join(str(error).split())}"
 
 
 def _name(error: psycopg.Error) -> str:

@@ -2,22 +2,24 @@
 
 -- name: begin
 INSERT INTO intent (
-    decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
-    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, send_deadline,
+    steering, decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
+    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, server_time,
+    send_deadline,
     stored_id, stored_version, upstream_status, created, attempts, refusals, next_attempt_at, failed, reason,
-    updated_at
+    updated_at, read_back, idempotency_key, request_hash, answer
 ) VALUES (
-    %(decision_id)s, %(write_id)s, %(owner)s, %(epoch)s, %(state)s, %(interaction)s, %(type)s, %(id)s,
+    %(steering)s, %(decision_id)s, %(write_id)s, %(owner)s, %(epoch)s, %(state)s, %(interaction)s, %(type)s, %(id)s,
     %(if_none_exist)s, %(body)s, %(prior_version)s, %(prior_body)s, %(prior_tombstone)s, %(policy_revision)s,
-    %(applied)s, %(facts)s, %(client_id)s, %(issuer)s, %(started_at)s, %(send_deadline)s, %(stored_id)s,
+    %(applied)s, %(facts)s, %(client_id)s, %(issuer)s, %(started_at)s, %(server_time)s, %(send_deadline)s, %(stored_id)s,
     %(stored_version)s, %(upstream_status)s, %(created)s, %(attempts)s, %(refusals)s, %(next_attempt_at)s,
-    %(failed)s, %(reason)s, %(updated_at)s
+    %(failed)s, %(reason)s, %(updated_at)s,
+    %(read_back)s, %(idempotency_key)s, %(request_hash)s, %(answer)s
 ) ON CONFLICT DO NOTHING;
 
 -- Owner, epoch and state as expected, or nothing changes.
 -- name: advance
 UPDATE intent SET
-    state = %(state)s, prior_version = %(prior_version)s,
+    steering = %(steering)s, state = %(state)s, prior_version = %(prior_version)s,
     prior_body = CASE WHEN prior_version IS NOT DISTINCT FROM %(prior_version)s THEN prior_body ELSE %(prior_body)s END,
     send_deadline = %(send_deadline)s, stored_id = %(stored_id)s, stored_version = %(stored_version)s,
     upstream_status = %(upstream_status)s, created = %(created)s, attempts = %(attempts)s, refusals = %(refusals)s,
@@ -27,12 +29,28 @@ WHERE decision_id = %(decision_id)s AND owner = %(owner)s AND epoch = %(epoch)s 
 -- A closed entry loses its payloads.
 -- name: close
 UPDATE intent SET
-    state = %(state)s, prior_version = %(prior_version)s, send_deadline = %(send_deadline)s,
+    steering = %(steering)s, state = %(state)s, prior_version = %(prior_version)s, send_deadline = %(send_deadline)s,
     stored_id = %(stored_id)s, stored_version = %(stored_version)s, upstream_status = %(upstream_status)s,
     created = %(created)s, attempts = %(attempts)s, refusals = %(refusals)s, next_attempt_at = %(next_attempt_at)s,
     failed = %(failed)s, reason = %(reason)s, updated_at = %(updated_at)s, body = '', prior_body = NULL, facts = '',
-    if_none_exist = NULL
+    if_none_exist = NULL,
+    idempotency_key = %(idempotency_key)s, answer = %(answer)s
 WHERE decision_id = %(decision_id)s AND owner = %(owner)s AND epoch = %(epoch)s AND state = %(expected)s;
+
+-- Nobody moves it until the transaction ends.
+-- name: get_locked
+SELECT * FROM intent WHERE decision_id = %(decision_id)s FOR UPDATE;
+
+-- What its sender learned too late: the entry is its own again, payloads and all.
+-- name: reclaim
+UPDATE intent SET
+    steering = %(steering)s,
+    owner = %(owner)s, epoch = %(epoch)s, state = %(state)s, if_none_exist = %(if_none_exist)s, body = %(body)s,
+    prior_version = %(prior_version)s, prior_body = %(prior_body)s, facts = %(facts)s, send_deadline =
+    %(send_deadline)s, stored_id = %(stored_id)s, stored_version = %(stored_version)s, upstream_status =
+    %(upstream_status)s, created = %(created)s, attempts = %(attempts)s, refusals = %(refusals)s,
+    next_attempt_at = %(next_attempt_at)s, failed = %(failed)s, reason = %(reason)s, updated_at = %(updated_at)s
+WHERE decision_id = %(decision_id)s AND owner = %(was_owner)s AND epoch = %(was_epoch)s AND state = %(expected)s;
 
 -- Nothing else changes: the sealed payloads stay for the day on which the key is found.
 -- name: give_up
@@ -54,13 +72,23 @@ WHERE decision_id = %(decision_id)s AND owner = %(owner)s AND epoch = %(epoch)s 
 -- name: get
 SELECT * FROM intent WHERE decision_id = %(decision_id)s;
 
+-- The client's key, under every hash that it may have been kept by; without the payloads.
+-- name: keyed
+SELECT
+    decision_id, write_id, owner, epoch, state, interaction, type, id, NULL AS if_none_exist, NULL AS body,
+    prior_version, NULL AS prior_body, prior_tombstone, policy_revision, applied, NULL AS facts, client_id,
+    issuer, started_at, server_time, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
+    next_attempt_at, failed, reason, updated_at, read_back, idempotency_key, request_hash, answer
+FROM intent WHERE idempotency_key = ANY(%(keys)s)
+    ORDER BY started_at LIMIT 1;
+
 -- Without the payloads.
 -- name: list
 SELECT
     decision_id, write_id, owner, epoch, state, interaction, type, id, NULL AS if_none_exist, NULL AS body,
     prior_version, NULL AS prior_body, prior_tombstone, policy_revision, applied, NULL AS facts, client_id,
-    issuer, started_at, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
-    next_attempt_at, failed, reason, updated_at
+    issuer, started_at, server_time, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
+    next_attempt_at, failed, reason, updated_at, read_back, idempotency_key, request_hash, answer
 FROM intent WHERE state = ANY(%(states)s) ORDER BY started_at, decision_id LIMIT %(limit)s;
 
 -- The same, through the small index.
@@ -68,8 +96,8 @@ FROM intent WHERE state = ANY(%(states)s) ORDER BY started_at, decision_id LIMIT
 SELECT
     decision_id, write_id, owner, epoch, state, interaction, type, id, NULL AS if_none_exist, NULL AS body,
     prior_version, NULL AS prior_body, prior_tombstone, policy_revision, applied, NULL AS facts, client_id,
-    issuer, started_at, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
-    next_attempt_at, failed, reason, updated_at
+    issuer, started_at, server_time, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
+    next_attempt_at, failed, reason, updated_at, read_back, idempotency_key, request_hash, answer
 FROM intent WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
     AND state = ANY(%(states)s) ORDER BY started_at, decision_id LIMIT %(limit)s;
 

@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from gateway.fhir.interaction import InteractionCode
 from gateway.journal.sealing import Sealer, Unreadable
-from gateway.saga.intent import Intent, State
+from gateway.saga.intent import CLOSED, Intent, State
 
 Value = str | bytes | float | int | None
 Values = Mapping[str, Value | list[str]]
 Row = Mapping[str, Value]
-COLUMNS = tuple(each.name for each in fields(Intent))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,22 +23,29 @@ class Opened:
 
 def values_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
     """Every column of an intent."""
-    row: dict[str, Value] = {name: getattr(intent, name) for name in COLUMNS}
+    row: dict[str, Value] = dict(vars(intent))
     row["state"], row["interaction"] = intent.state.value, intent.interaction.value
-    row["applied"], row["failed"] = json.dumps(intent.applied), json.dumps(intent.failed)
+    row["applied"], row["failed"] = _listed(intent.applied), _listed(intent.failed)
     row["body"] = sealer.seal(intent.body, intent.decision_id, "body")
     row["facts"] = sealer.seal(intent.facts.encode(), intent.decision_id, "facts")
     row["prior_body"] = _sealed(sealer, intent.prior_body, intent.decision_id, "prior_body")
     # A search may name a patient by number: what a payload is, though it stood in a header.
     search = None if intent.if_none_exist is None else intent.if_none_exist.encode()
     row["if_none_exist"] = _sealed(sealer, search, intent.decision_id, "if_none_exist")
+    row["steering"] = _steering(intent, sealer)
     return row
+
+
+def forgotten(row: Values) -> dict[str, Value | list[str]]:
+    """Every column of an entry that is closed: without its payloads."""
+    return {**row, "body": b"", "prior_body": None, "facts": b"", "if_none_exist": None}
 
 
 def changes_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
     """The columns that a move may change, and the entry they belong to."""
     return {
         "decision_id": intent.decision_id,
+        "steering": _steering(intent, sealer),
         "state": intent.state.value,
         "prior_version": intent.prior_version,
         "prior_body": _sealed(sealer, intent.prior_body, intent.decision_id, "prior_body"),
@@ -51,28 +57,88 @@ def changes_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
         "attempts": intent.attempts,
         "refusals": intent.refusals,
         "next_attempt_at": intent.next_attempt_at,
-        "failed": json.dumps(intent.failed),
+        "failed": _listed(intent.failed),
         "reason": intent.reason,
         "updated_at": intent.updated_at,
+        "idempotency_key": intent.idempotency_key,
+        "answer": intent.answer,
     }
 
 
 def opened(row: Row, sealer: Sealer) -> Opened:
-    """The intent of a whole row, with its payloads as far as a key is at hand."""
-    decision_id = str(row["decision_id"])
+    """The intent of a whole row, with its payloads as far as a key is at hand; of a damaged one, its name alone."""
+    decision_id, tag = str(row["decision_id"]), row["steering"]
     try:
+        intent = _intent(row, dict.fromkeys(_SEALED))
+    except ValueError:
+        return Opened(intent=_damaged(row), unreadable=_CHANGED)
+    try:
+        if isinstance(tag, bytes) and not sealer.tagged(tag, _steered(intent)):
+            return Opened(intent=_damaged(row), unreadable=_CHANGED)
         payloads = {name: _open(sealer, row[name], decision_id, name) for name in _SEALED}
     except Unreadable as why:
-        return Opened(intent=_intent(row, dict.fromkeys(_SEALED)), unreadable=str(why))
+        return Opened(intent=intent, unreadable=str(why))
     return Opened(intent=_intent(row, payloads))
 
 
 def listed(row: Row) -> Intent:
     """The intent of a row without its payloads."""
-    return _intent(row, dict.fromkeys(_SEALED))
+    try:
+        return _intent(row, dict.fromkeys(_SEALED))
+    except ValueError:
+        return _damaged(row)
 
 
+_CHANGED = "its row was changed in the journal"
 _SEALED = ("body", "prior_body", "facts", "if_none_exist")
+
+
+def _damaged(row: Row) -> Intent:
+    """What can be said of a row that cannot be believed: enough to give it up, and to show it to a person."""
+    state = str(row["state"])
+    return Intent(
+        decision_id=str(row["decision_id"]),
+        write_id=str(row["write_id"]),
+        interaction=InteractionCode.CREATE,
+        type="",
+        body=b"",
+        client_id="",
+        issuer="",
+        started_at=0.0,
+        owner=str(row["owner"]),
+        epoch=_integer(row["epoch"]) or 0,
+        state=State(state) if state in set(State) else State.STUCK,
+        reason=_CHANGED,
+    )
+
+
+def _steering(intent: Intent, sealer: Sealer) -> bytes | None:
+    """Nothing is steered by an entry that is closed."""
+    return None if intent.state in CLOSED else sealer.tag(_steered(intent))
+
+
+def _steered(intent: Intent) -> tuple[object, ...]:
+    """All that says what is looked for, judged by, removed or restored; and who may ask for the outcome."""
+    return (
+        intent.decision_id,
+        intent.write_id,
+        intent.interaction.value,
+        intent.type,
+        intent.id,
+        intent.prior_version,
+        intent.prior_tombstone,
+        intent.policy_revision,
+        intent.applied,
+        intent.client_id,
+        intent.issuer,
+        intent.started_at,
+        intent.server_time,
+        intent.send_deadline,
+        intent.stored_id,
+        intent.stored_version,
+        intent.created,
+        intent.read_back,
+    )
 
 
 def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
@@ -97,6 +163,7 @@ def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
         client_id=str(found["client_id"]),
         issuer=str(found["issuer"]),
         started_at=_number(found["started_at"]) or 0.0,
+        server_time=_number(found.get("server_time")),
         send_deadline=_number(found["send_deadline"]),
         stored_id=_text(found["stored_id"]),
         stored_version=_text(found["stored_version"]),
@@ -108,7 +175,15 @@ def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
         failed=_names(found["failed"]),
         reason=_text(found["reason"]),
         updated_at=_number(found["updated_at"]) or 0.0,
+        read_back=bool(found["read_back"]),
+        idempotency_key=_text(found["idempotency_key"]),
+        request_hash=_text(found["request_hash"]),
+        answer=_text(found["answer"]),
     )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return json.dumps(names) if names else "[]"
 
 
 def _sealed(sealer: Sealer, plain: bytes | None, decision_id: str, column: str) -> bytes | None:

@@ -1,7 +1,8 @@
 """Payloads at rest: sealed with AES-256-GCM (NIST SP 800-38D), each value bound to its entry and column.
 
 A sealed value is a byte for the form, the id of its key (4 bytes), a random nonce (12 bytes), then ciphertext and
-tag. A value that is moved to another row or column, or changed, does not open.
+tag. A value that is moved to another row or column, or changed, does not open. What stays readable in a row but says
+what an undo touches is not sealed: a tag (the id of its key, then 16 bytes of keyed BLAKE2b) is kept beside it.
 """
 
 import base64
@@ -22,6 +23,7 @@ _FORM = b"\x01"
 _KEY_BYTES = 32
 _ID_BYTES = 4
 _NONCE_BYTES = 12
+_TAG_BYTES = 16
 _HEAD = len(_FORM) + _ID_BYTES
 _log = structlog.get_logger("journal")
 
@@ -35,6 +37,7 @@ class Sealer:
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._ciphers = {_id(key): AESGCM(key) for key in keys}
+        self._tagging = {_id(key): hmac.digest(key, b"steering", "sha256") for key in keys}
         self._newest = _id(keys[0])
 
     @property
@@ -61,6 +64,18 @@ class Sealer:
             return cipher.decrypt(nonce, sealed[_HEAD + _NONCE_BYTES :], _bound(head, decision_id, column))
         except InvalidTag:
             raise Unreadable("its payload was changed in the journal") from None
+
+    def tag(self, values: tuple[object, ...]) -> bytes:
+        """What these values, in this order, are held against later."""
+        return self._newest + _tag(self._tagging[self._newest], values)
+
+    def tagged(self, tag: bytes, values: tuple[object, ...]) -> bool:
+        """Whether the tag was made of these values. Raises Unreadable when its key is not at hand."""
+        name = tag[:_ID_BYTES]
+        key = self._tagging.get(name)
+        if key is None:
+            raise Unreadable(f"its row is tagged with key {name.hex()}, which is not among the journal's keys")
+        return hmac.compare_digest(tag[_ID_BYTES:], _tag(key, values))
 
 
 def keys_in(content: bytes) -> tuple[bytes, ...]:
@@ -106,6 +121,11 @@ def derived_key(key_file: Path, purpose: str) -> bytes:
     return hmac.digest(keys_in(key_file.read_bytes())[0], purpose.encode(), "sha256")
 
 
+def derived_keys(key_file: Path, purpose: str) -> tuple[bytes, ...]:
+    """The same of every key, newest first: what was hashed before a rotation is still found. As `derived_key`."""
+    return tuple(hmac.digest(key, purpose.encode(), "sha256") for key in keys_in(key_file.read_bytes()))
+
+
 def _make(path: Path) -> None:
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -128,6 +148,11 @@ def _make(path: Path) -> None:
 
 def _id(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()[:_ID_BYTES]
+
+
+def _tag(key: bytes, values: tuple[object, ...]) -> bytes:
+    # The repr of texts, numbers, None and tuples of them can be read in one way only.
+    return hashlib.blake2b(repr(values).encode(errors="surrogateescape"), key=key, digest_size=_TAG_BYTES).digest()
 
 
 def _bound(head: bytes, decision_id: str, column: str) -> bytes:

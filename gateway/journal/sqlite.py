@@ -3,10 +3,13 @@
 WAL with `synchronous=FULL`: a commit is on disk when it returns (https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
+import asyncio
 import json
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,12 +17,15 @@ from gateway.journal import rows
 from gateway.journal.entries import Entries, Session
 from gateway.journal.owners import OwnerLock, gone
 from gateway.journal.sealing import Sealer, sealer_for
+from gateway.journal.sqlite_damage import refuse_damage, told
 from gateway.journal.sqlite_writer import SqliteWriter
 from gateway.journal.statements import migrations, statements
 from gateway.saga.intent import Intent
 from gateway.saga.journal_port import JournalUnavailable
 
 T = TypeVar("T")
+_SQL = statements("sqlite")
+sqlite3.register_adapter(list, json.dumps)  # read by json_each
 _FULL = 2
 _BUSY_SECONDS = 5.0
 # The kernel's lock says who is alive, and it cannot lapse while its process lives: one epoch is enough.
@@ -90,6 +96,9 @@ class SqliteJournal(Entries):
     async def _do(self, begin: Callable[[Session], Callable[[], T]]) -> T:
         return await self._writer.do_later(lambda connection: begin(_Session(connection)))
 
+    def _queue(self, begin: Callable[[Session], Callable[[], None]]) -> "asyncio.Future[None]":
+        return self._writer.queue(lambda connection: begin(_Session(connection)), patient=True)
+
     def _alive(self, session: Session, intent: Intent) -> bool:  # noqa: ARG002 (the kernel is asked)
         hold = gone(self._path, intent.owner)
         if hold is None:
@@ -117,24 +126,32 @@ class _Session:
         self._connection = connection
 
     def execute(self, statement: str, values: rows.Values) -> _Result:
-        texts = {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
-        return _Result(self._connection.execute(statements("sqlite")[statement], texts))
+        return _Result(self._connection.execute(_SQL[statement], values))
 
 
 def _connect(path: Path, sealer: Sealer) -> sqlite3.Connection:
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     os.fchmod(descriptor, 0o600)  # -wal and -shm inherit the mode
     os.close(descriptor)
+    refuse_damage(path)
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    # Damaged text must show as a damaged row, not as an error of the whole statement.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     try:
-        _prepare(connection, sealer)
+        _prepare(connection, path, sealer)
+    except sqlite3.OperationalError:
+        connection.close()
+        raise
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        connection.close()
+        raise JournalUnavailable(told(path, str(error))) from error
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, sealer: Sealer) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, sealer: Sealer) -> None:
     """Settings first, each verified: a file system or build that cannot keep them must not hold a journal."""
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise JournalUnavailable("the file system does not allow a write-ahead log")
@@ -148,6 +165,25 @@ def _prepare(connection: sqlite3.Connection, sealer: Sealer) -> None:
         raise JournalUnavailable(f"its schema {version} is newer than this program's {known}")
     if version < known:
         _migrate(connection, sealer, known)
+    if not _columns(connection) >= _columns_wanted():
+        raise JournalUnavailable(told(path, "its tables are not those of its schema"))
+
+
+def _columns(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
+    """Table, name, type, NOT NULL and place in the key of every column."""
+    return frozenset(
+        connection.execute(
+            'SELECT found.name, each.name, each.type, each."notnull", each.pk '
+            "FROM sqlite_master AS found JOIN pragma_table_info(found.name) AS each WHERE found.type = 'table'"
+        )
+    )
+
+
+@cache
+def _columns_wanted() -> frozenset[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
+        _migrate(memory, Sealer([bytes(32)]), migrations("sqlite")[-1].version)
+        return _columns(memory)
 
 
 def _migrate(connection: sqlite3.Connection, sealer: Sealer, known: int) -> None:

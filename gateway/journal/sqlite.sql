@@ -2,21 +2,23 @@
 
 -- name: begin
 INSERT INTO intent (
-    decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
-    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, send_deadline,
+    steering, decision_id, write_id, owner, epoch, state, interaction, type, id, if_none_exist, body, prior_version,
+    prior_body, prior_tombstone, policy_revision, applied, facts, client_id, issuer, started_at, server_time,
+    send_deadline,
     stored_id, stored_version, upstream_status, created, attempts, refusals, next_attempt_at, failed, reason,
-    updated_at
+    updated_at, read_back, idempotency_key, request_hash, answer
 ) VALUES (
-    :decision_id, :write_id, :owner, :epoch, :state, :interaction, :type, :id, :if_none_exist, :body,
+    :steering, :decision_id, :write_id, :owner, :epoch, :state, :interaction, :type, :id, :if_none_exist, :body,
     :prior_version, :prior_body, :prior_tombstone, :policy_revision, :applied, :facts, :client_id, :issuer,
-    :started_at, :send_deadline, :stored_id, :stored_version, :upstream_status, :created, :attempts, :refusals,
-    :next_attempt_at, :failed, :reason, :updated_at
+    :started_at, :server_time, :send_deadline, :stored_id, :stored_version, :upstream_status, :created,
+    :attempts, :refusals, :next_attempt_at, :failed, :reason, :updated_at,
+    :read_back, :idempotency_key, :request_hash, :answer
 ) ON CONFLICT DO NOTHING;
 
 -- Owner, epoch and state as expected, or nothing changes.
 -- name: advance
 UPDATE intent SET
-    state = :state, prior_version = :prior_version,
+    steering = :steering, state = :state, prior_version = :prior_version,
     prior_body = CASE WHEN prior_version IS :prior_version THEN prior_body ELSE :prior_body END,
     send_deadline = :send_deadline, stored_id = :stored_id, stored_version = :stored_version,
     upstream_status = :upstream_status, created = :created, attempts = :attempts, refusals = :refusals,
@@ -26,11 +28,26 @@ WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state
 -- A closed entry loses its payloads.
 -- name: close
 UPDATE intent SET
-    state = :state, prior_version = :prior_version, send_deadline = :send_deadline, stored_id = :stored_id,
+    steering = :steering, state = :state, prior_version = :prior_version, send_deadline = :send_deadline, stored_id = :stored_id,
     stored_version = :stored_version, upstream_status = :upstream_status, created = :created, attempts = :attempts,
     refusals = :refusals, next_attempt_at = :next_attempt_at, failed = :failed, reason = :reason,
-    updated_at = :updated_at, body = x'', prior_body = NULL, facts = x'', if_none_exist = NULL
+    updated_at = :updated_at, body = x'', prior_body = NULL, facts = x'', if_none_exist = NULL,
+    idempotency_key = :idempotency_key, answer = :answer
 WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state = :expected;
+
+-- name: get_locked
+SELECT * FROM intent WHERE decision_id = :decision_id;
+
+-- What its sender learned too late: the entry is its own again, payloads and all.
+-- name: reclaim
+UPDATE intent SET
+    steering = :steering,
+    owner = :owner, epoch = :epoch, state = :state, if_none_exist = :if_none_exist, body = :body, prior_version
+    = :prior_version, prior_body = :prior_body, facts = :facts, send_deadline = :send_deadline, stored_id =
+    :stored_id, stored_version = :stored_version, upstream_status = :upstream_status, created = :created,
+    attempts = :attempts, refusals = :refusals, next_attempt_at = :next_attempt_at, failed = :failed, reason =
+    :reason, updated_at = :updated_at
+WHERE decision_id = :decision_id AND owner = :was_owner AND epoch = :was_epoch AND state = :expected;
 
 -- Nothing else changes: the sealed payloads stay for the day on which the key is found.
 -- name: give_up
@@ -52,13 +69,23 @@ WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state
 -- name: get
 SELECT * FROM intent WHERE decision_id = :decision_id;
 
+-- The client's key, under every hash that it may have been kept by; without the payloads.
+-- name: keyed
+SELECT
+    decision_id, write_id, owner, epoch, state, interaction, type, id, NULL AS if_none_exist, NULL AS body,
+    prior_version, NULL AS prior_body, prior_tombstone, policy_revision, applied, NULL AS facts, client_id,
+    issuer, started_at, server_time, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
+    next_attempt_at, failed, reason, updated_at, read_back, idempotency_key, request_hash, answer
+FROM intent WHERE idempotency_key IN (SELECT value FROM json_each(:keys))
+    ORDER BY started_at LIMIT 1;
+
 -- Without the payloads.
 -- name: list
 SELECT
     decision_id, write_id, owner, epoch, state, interaction, type, id, NULL AS if_none_exist, NULL AS body,
     prior_version, NULL AS prior_body, prior_tombstone, policy_revision, applied, NULL AS facts, client_id,
-    issuer, started_at, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
-    next_attempt_at, failed, reason, updated_at
+    issuer, started_at, server_time, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
+    next_attempt_at, failed, reason, updated_at, read_back, idempotency_key, request_hash, answer
 FROM intent WHERE state IN (SELECT value FROM json_each(:states)) ORDER BY started_at, decision_id LIMIT :limit;
 
 -- The same, through the small index.
@@ -66,8 +93,8 @@ FROM intent WHERE state IN (SELECT value FROM json_each(:states)) ORDER BY start
 SELECT
     decision_id, write_id, owner, epoch, state, interaction, type, id, NULL AS if_none_exist, NULL AS body,
     prior_version, NULL AS prior_body, prior_tombstone, policy_revision, applied, NULL AS facts, client_id,
-    issuer, started_at, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
-    next_attempt_at, failed, reason, updated_at
+    issuer, started_at, server_time, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
+    next_attempt_at, failed, reason, updated_at, read_back, idempotency_key, request_hash, answer
 FROM intent WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
     AND state IN (SELECT value FROM json_each(:states)) ORDER BY started_at, decision_id LIMIT :limit;
 

@@ -20,7 +20,9 @@ _HASH_CHARACTERS = 32  # 128 bits
 class DecisionRecord:
     """One request, as the pipeline saw it end. `time` is Unix seconds, durations are seconds.
 
-    `subject`, `resource_id` and `patients` are hashed on their way out; `body` is only measured and hashed.
+    `replay_of` is the decision id of the write whose recorded outcome was the answer.
+    `subject`, `resource_id`, `patients` and `idempotency_key` are hashed on their way out; `body` is only measured and
+    hashed.
     `decision`: allow, warn, deny, undo, error, or none for what needed no decision. `reason` is a fixed text of
     the gateway's own. The texts of `checks` (messages, reasons) stay behind.
     """
@@ -46,6 +48,8 @@ class DecisionRecord:
     reason: str | None = None
     issue_codes: tuple[str, ...] = ()
     checks: tuple[RuleOutcome, ...] = ()
+    idempotency_key: str | None = None
+    replay_of: str | None = None
     write_id: str | None = None
     upstream_status: int | None = None
     stored_version: str | None = None
@@ -98,6 +102,8 @@ def particulars(record: DecisionRecord, *, key: bytes, shadow: str | None) -> di
             "reason": record.reason,
             "issue_codes": list(record.issue_codes) or None,
             "shadow_decision": shadow,
+            "idempotency_key_hash": _key(key, record),
+            "replay_of": record.replay_of,
             "write_id": record.write_id,
             "upstream_status": record.upstream_status,
             "stored_version": record.stored_version,
@@ -132,6 +138,13 @@ def _hashed(key: bytes, kind: str, value: str | None) -> str | None:
     if value is None:
         return None
     return hmac.digest(key, f"{kind}\0{value}".encode(), "sha256").hex()[:_HASH_CHARACTERS]
+
+
+def _key(key: bytes, record: DecisionRecord) -> str | None:
+    """In its scope: the same key of two clients is two keys."""
+    if record.idempotency_key is None:
+        return None
+    return _hashed(key, "idempotency key", f"{record.issuer}\0{record.client_id}\0{record.idempotency_key}")
 
 
 def _body(key: bytes, body: bytes) -> Mapping[str, object]:

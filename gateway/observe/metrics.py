@@ -84,6 +84,7 @@ class Metrics:
         self._decided = self._counter(
             "decisions_total", "Decisions on writes.", "interaction", "resource_type", "decision"
         )
+        self._keyed = self._counter("idempotent_requests_total", "Writes under an Idempotency-Key.", "result")
         self._rule_results = self._counter(
             "check_results_total", "Outcomes of rules.", "policy", "check", "phase", "mode", "result"
         )
@@ -115,6 +116,7 @@ class Metrics:
         self._undo_seconds = self._histogram(
             "undo_duration_seconds", "From the write to its undo: the window of exposure.", UNDO_SECONDS, "action"
         )
+        self._reopened = self._counter("writes_reopened_total", "Closed writes that were stored after all.", "event")
         self._entries = self._gauge("journal_entries", "Journal entries.", "state")
         self._oldest = self._gauge("journal_oldest_open_age_seconds", "Age of the oldest open journal entry.")
         self._commit_seconds = self._histogram(
@@ -158,13 +160,9 @@ class Metrics:
         )
         tally.add(seconds, seconds - upstream_seconds if seconds > upstream_seconds else 0.0)
 
-    def entered(self) -> None:
-        """A request began."""
-        self._flying += 1
-
-    def left(self) -> None:
-        """A request ended."""
-        self._flying -= 1
+    def in_flight(self, requests: int) -> None:
+        """How many requests are being answered; whoever answers them counts."""
+        self._flying = requests
 
     def rejected(self, reason: str) -> None:
         """A request turned away: framing, headers, timeout, body_too_large, shutting_down, queue_full, circuit_open."""
@@ -182,6 +180,10 @@ class Metrics:
             key = ("decision", interaction, self._type(type_), decision)
             tally = self._tallies.find(key) or self._tallies.bind(key, self._decided.labels(*key[1:]))
         tally.add()
+
+    def idempotency(self, result: str) -> None:
+        """A write under an Idempotency-Key: new, replayed, in_progress or mismatch."""
+        self._keyed.labels(result).inc()
 
     def rules(self, outcomes: Iterable[RuleOutcome]) -> None:
         """The outcome of every rule of one decision."""
@@ -259,6 +261,10 @@ class Metrics:
         self._undone.labels(action, result).inc()
         if result in {"ok", "gone"}:
             self._undo_seconds.labels(action).observe(seconds)
+
+    def reopened(self, event: str) -> None:
+        """One write that others had closed, and whose sender learned that it is, or may be, stored after all."""
+        self._reopened.labels(event).inc()
 
     def journal_entries(self, counts: Mapping[str, int], oldest_open_age: float = 0.0) -> None:
         """How many entries are in each state, and the age in seconds of the oldest open one (0: none)."""

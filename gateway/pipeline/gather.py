@@ -38,11 +38,25 @@ NOTHING_BEFORE = Prior()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """Everything a decision needs beyond the request. `concerned`: whom payload and prior version are about."""
+    """Everything a decision needs beyond the request. `concerned`: whom payload and prior version are about.
+
+    For `fetched` Patients the server was asked, for `cached` ones it was not.
+    """
 
     prior: Prior
     patients: PatientFacts
     concerned: Concerned
+    fetched: int = 0
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Patients:
+    """The Patients of some links; `fetched` are the ids that the server was asked for."""
+
+    facts: PatientFacts
+    ids: tuple[str, ...]
+    fetched: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +78,10 @@ class Gatherer:
         links = patient_links(resource, self.bases, creating=isinstance(write, Create))
         if not isinstance(write, Update):
             if patients and (known := self._remembered(links)) is not None:
-                return Gathered(prior=NOTHING_BEFORE, patients=known, concerned=Concerned.of(links))
-            facts = await self.read_patients((links,)) if patients else _unread((links,))
-            return Gathered(prior=NOTHING_BEFORE, patients=facts, concerned=Concerned.of(links))
-        early = asyncio.create_task(self.read_patients((links,))) if patients and links.ids else None
+                return Gathered(prior=NOTHING_BEFORE, patients=known, concerned=Concerned.of(links), cached=1)
+            read = await self._read((links,)) if patients else _unread((links,))
+            return _gathered(NOTHING_BEFORE, (links,), read)
+        early = asyncio.create_task(self._read((links,))) if patients and links.ids else None
         try:
             prior = await self.read_prior(write)
         except BaseException:
@@ -75,10 +89,10 @@ class Gatherer:
                 early.cancel()
             raise
         both = (links, patient_links(prior.resource, self.bases)) if prior.resource is not None else (links,)
-        if early is not None:
-            await early  # the cache holds them now; below only the prior version's own are read
-        facts = await self.read_patients(both) if patients else _unread(both)
-        return Gathered(prior=prior, patients=facts, concerned=Concerned.of(*both))
+        # The cache holds the early ones now; below only the prior version's own are read.
+        before = (await early).fetched if early is not None else frozenset[str]()
+        read = await self._read(both) if patients else _unread(both)
+        return _gathered(prior, both, read, before)
 
     def _remembered(self, links: PatientLinks) -> PatientFacts | None:
         """The case of nearly every write, without any waiting: one Patient, read a moment ago."""
@@ -88,6 +102,9 @@ class Gatherer:
 
     async def read_patients(self, links: tuple[PatientLinks, ...], *, fresh: bool = False) -> PatientFacts:
         """Each Patient once, concurrently. An absent one is a problem of the write; an outage ends the request."""
+        return (await self._read(links, fresh=fresh)).facts
+
+    async def _read(self, links: tuple[PatientLinks, ...], *, fresh: bool = False) -> _Patients:
         ids = Concerned.of(*links).ids
         if len(ids) > self.most_patients:
             raise Unprocessable(
@@ -98,7 +115,11 @@ class Gatherer:
             )
         found: list[JsonObject] = []
         problems = [problem for each in links for problem in each.problems]
-        for patient_id, outcome in zip(ids, await self._read_all(ids, fresh=fresh), strict=True):
+        known = {} if fresh else self._known(ids)
+        asked = tuple(patient_id for patient_id in ids if patient_id not in known)
+        outcomes: dict[str, JsonObject | Unreadable] = {**known, **await self._fetched(asked, fresh=fresh)}
+        for patient_id in ids:
+            outcome = outcomes[patient_id]
             if not isinstance(outcome, Unreadable):
                 found.append(outcome)
             elif outcome.absent:
@@ -108,12 +129,18 @@ class Gatherer:
                     Issue(code=IssueCode.TRANSIENT, text="A Patient this write is about could not be read just now.")
                 )
         applicable = any(each.applicable for each in links)
-        return PatientFacts(applicable=applicable, resources=tuple(found), problems=tuple(problems))
+        facts = PatientFacts(applicable=applicable, resources=tuple(found), problems=tuple(problems))
+        return _Patients(facts=facts, ids=ids, fetched=frozenset(asked))
 
-    async def _read_all(self, ids: tuple[str, ...], *, fresh: bool) -> list[JsonObject | Unreadable]:
+    def _known(self, ids: tuple[str, ...]) -> dict[str, JsonObject]:
+        found = ((patient_id, self.patients.remembered(patient_id)) for patient_id in ids)
+        return {patient_id: resource for patient_id, resource in found if resource is not None}
+
+    async def _fetched(self, ids: tuple[str, ...], *, fresh: bool) -> dict[str, JsonObject | Unreadable]:
         if len(ids) == 1:
-            return [await self.patients.read(ids[0], fresh=fresh)]
-        return list(await asyncio.gather(*(self.patients.read(each, fresh=fresh) for each in ids)))
+            return {ids[0]: await self.patients.fetched(ids[0], fresh=fresh)}
+        outcomes = await asyncio.gather(*(self.patients.fetched(each, fresh=fresh) for each in ids))
+        return dict(zip(ids, outcomes, strict=True))
 
     async def read_prior(self, write: Update) -> Prior:
         """GET [type]/[id], uncached."""
@@ -165,9 +192,24 @@ def _meta_version(resource: JsonObject) -> str | None:
     return version if isinstance(version, str) else None
 
 
-def _unread(links: tuple[PatientLinks, ...]) -> PatientFacts:
+def _unread(links: tuple[PatientLinks, ...]) -> _Patients:
     problems = tuple(problem for each in links for problem in each.problems)
-    return PatientFacts(applicable=any(each.applicable for each in links), problems=problems)
+    facts = PatientFacts(applicable=any(each.applicable for each in links), problems=problems)
+    return _Patients(facts=facts, ids=(), fetched=frozenset())
+
+
+def _gathered(
+    prior: Prior, links: tuple[PatientLinks, ...], read: _Patients, before: frozenset[str] = frozenset()
+) -> Gathered:
+    """`before`: the ids that were asked for a moment earlier, and came out of the cache now."""
+    fetched = len(read.fetched | before)
+    return Gathered(
+        prior=prior,
+        patients=read.facts,
+        concerned=Concerned.of(*links),
+        fetched=fetched,
+        cached=max(0, len(read.ids) - fetched),
+    )
 
 
 def _absent(patient_id: str, links: tuple[PatientLinks, ...]) -> LinkProblem:

@@ -5,14 +5,23 @@ is long gone. The token itself is never kept: recovery does not need it.
 """
 
 import json
+from dataclasses import dataclass
 
-from gateway import steady_clock
 from gateway.fhir.interaction import Create, InteractionCode, Update, Write
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.identity.principal import Principal
+from gateway.pipeline.claim import Claim
 from gateway.pipeline.gather import Prior
 from gateway.policy.facts import ClientFacts, Facts, RequestFacts
 from gateway.saga.intent import Intent
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """When a write was about to be sent: by our steady clock, and by the FHIR server's own where it told the time."""
+
+    at: float
+    by_server: float | None
 
 
 def intent_of(
@@ -26,10 +35,12 @@ def intent_of(
     applied: tuple[str, ...],
     facts: str,
     principal: Principal,
+    began: Began,
     assigned_id: str | None = None,
+    read_back: bool = True,
+    claim: Claim | None = None,
 ) -> Intent:
-    """The intent of a write that is about to be sent, as it is sent. The journal names its owner."""
-    now = steady_clock.now()
+    """The intent of a write that is about to be sent, or was, as it is sent. The journal names its owner."""
     return Intent(
         decision_id=decision_id,
         write_id=write_id,
@@ -46,7 +57,11 @@ def intent_of(
         facts=facts,
         client_id=principal.client_id,
         issuer=principal.issuer,
-        started_at=now,
+        started_at=began.at,
+        server_time=began.by_server,
+        read_back=read_back,
+        idempotency_key=None if claim is None else claim.keys[0],
+        request_hash=None if claim is None else claim.requests[0],
     )
 
 

@@ -33,7 +33,7 @@ class OutcomeOf:
                 Issue(
                     code=IssueCode.NOT_FOUND,
                     text="No journalled write of this client has that decision id. "
-                    "Writes to which no policy applies an after rule are not journalled.",
+                    "Writes to which no policy applies an after rule are journalled only under an Idempotency-Key.",
                 )
             )
         return json.dumps(_parameters(intent)).encode()

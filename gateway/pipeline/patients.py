@@ -77,10 +77,8 @@ class Patients:
         self._observer.patient_fetch("cached", 0.0)
         return entry.resource
 
-    async def read(self, patient_id: str, *, fresh: bool = False) -> JsonObject | Unreadable:
-        """The Patient, or why not. `fresh` asks the server in any case (what is judged after a write)."""
-        if not fresh and (known := self.remembered(patient_id)) is not None:
-            return known
+    async def fetched(self, patient_id: str, *, fresh: bool = False) -> JsonObject | Unreadable:
+        """The Patient as the server has it, or why not. `fresh`: by a question of its own (judging after a write)."""
         flight = None if fresh else self._flights.get(patient_id)
         if flight is None:
             flight = asyncio.create_task(self._fetch(patient_id, urgent=fresh))

@@ -53,6 +53,12 @@ class Policies:
         """The set of a revision that some open write was let in by."""
         return self._sets.get(revision)
 
+    async def recalled(self, revision: str) -> PolicySet | None:
+        """The same, read from the journal where it is not at hand. Raises JournalUnavailable."""
+        if revision not in self._sets and self._journal is not None:
+            await self._recall(self._journal, revision)
+        return self._sets.get(revision)
+
     async def keep_in(self, journal: Journal) -> None:
         """Record the set in force before the first write, and read back the sets of every open write.
 

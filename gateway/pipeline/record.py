@@ -37,6 +37,8 @@ def verdict_of(trace: Trace, status: int, problem: GatewayError | None) -> str:
     """The word of metrics and log: allow, warn, deny, undo, error, or none for what needed no decision."""
     if trace.interaction not in _WRITES:
         return "none" if problem is None or trace.principal is not None else "deny"
+    if trace.replay_of is not None:
+        return "none"  # decided and counted when it was first sent
     if trace.settled is not None and trace.settled not in (State.COMMITTED.value, State.REJECTED.value):
         return "undo"
     if problem is not None:
@@ -54,20 +56,22 @@ class Recorder:
     metrics: Metrics
     log: DecisionLog
 
-    def begins(self) -> None:
-        """Called once per request, before anything else."""
-        self.metrics.entered()
+    def in_flight(self, requests: int) -> None:
+        """Told how many requests are being answered, whenever that changes."""
+        self.metrics.in_flight(requests)
 
     def __call__(self, trace: Trace, status: int, problem: GatewayError | None) -> None:
         """Called once per request, after its answer."""
-        self.metrics.left()
         total = time.perf_counter() - trace.started
         verdict = verdict_of(trace, status, problem)
         name = trace.interaction.value if trace.interaction else None
         self.metrics.request(name, trace.type, status, total, verdict, upstream_seconds=trace.upstream_seconds)
         self._token(trace, problem)
+        if trace.keyed is not None:
+            self.metrics.idempotency(trace.keyed)
         if trace.interaction in _WRITES:
-            self.metrics.decision(name or "", trace.type, verdict)
+            if trace.replay_of is None:
+                self.metrics.decision(name or "", trace.type, verdict)
             self._rules(trace.decision, trace.decide_seconds)
             self._rules(trace.after, trace.after_seconds)
         elif problem is None:
@@ -110,9 +114,12 @@ def _record(trace: Trace, status: int, problem: GatewayError | None, verdict: st
         body=trace.body,
         patients=trace.patients,
         patients_read=trace.patients_read,
+        patients_cached=trace.patients_cached,
         reason=trace.reason or (type(problem).__name__ if problem else None),
         issue_codes=tuple(issue.code.value for issue in problem.issues) if problem else (),
         checks=(decision.outcomes if decision else ()) + (after.outcomes if after else ()),
+        idempotency_key=trace.idempotency_key,
+        replay_of=trace.replay_of,
         write_id=trace.write_id,
         upstream_status=trace.upstream_status,
         stored_version=trace.stored_version,

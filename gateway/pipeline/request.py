@@ -65,14 +65,24 @@ class Own:
     fhir: bool = True
 
 
-Answer = Forwarded | Streamed | Refusal | Own
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """The outcome of an earlier write under the same Idempotency-Key; `decision_id` is that write's."""
+
+    answer: Forwarded | Refusal
+    decision_id: str
+
+
+Answer = Forwarded | Streamed | Refusal | Own | Replayed
 
 
 @dataclass(slots=True, kw_only=True)
 class Trace:
     """What one request leaves behind for metrics and the decision log: filled along the line, read once at its end.
 
-    Durations are seconds. Nothing in here goes out but through the allow-list of `pipeline/record.py`.
+    Durations are seconds. `patients_read` were asked of the server, `patients_cached` were not. `keyed` says what an
+    Idempotency-Key met: new, replayed, in_progress or mismatch. Nothing in here goes out but through the allow-list of
+    `pipeline/record.py`.
     """
 
     decision_id: str
@@ -88,6 +98,10 @@ class Trace:
     after: Decision | None = None
     patients: tuple[str, ...] = ()
     patients_read: int = 0
+    patients_cached: int = 0
+    idempotency_key: str | None = None
+    keyed: str | None = None
+    replay_of: str | None = None
     write_id: str | None = None
     upstream_status: int | None = None
     undo: str | None = None

@@ -8,6 +8,7 @@ from gateway.saga.intent import Intent
 from gateway.saga.table import Event
 
 _log = structlog.get_logger("settle")
+_REOPENING = (Event.STORED_AFTER_ALL, Event.SENT_AFTER_ALL)
 
 
 class SettleObserver:
@@ -17,8 +18,12 @@ class SettleObserver:
         self._metrics = metrics
 
     def transition(self, intent: Intent, event: Event) -> None:
-        """Every move but the two of an ordinary accepted write is worth a line."""
-        if event not in (Event.ANSWERED_STORED, Event.HOLDS):
+        """Every move but those of an ordinary accepted write is worth a line."""
+        if event in _REOPENING:
+            # RUNBOOK, "FhirGatewayWriteReopened".
+            _log.warning("write.reopened", decision_id=intent.decision_id, event_name=event.value)
+            self._metrics.reopened(event.value)
+        elif event not in (Event.ANSWERED_STORED, Event.HOLDS, Event.STORED_FOR_GOOD):
             _log.info("write.moved", decision_id=intent.decision_id, event_name=event.value, state=intent.state.value)
 
     def undo(self, action: UndoAction, result: str, seconds: float) -> None:

@@ -5,6 +5,7 @@ needs comes out of the intent or out of the facts of the write, never out of the
 """
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -33,6 +34,14 @@ class PoliciesLost(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The decision on what is stored, and how many seconds its rules took (without the reads before it)."""
+
+    decision: Decision
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
     """Judges what is stored. `recorded` finds the policy set of a revision, also one that is no longer in force."""
 
@@ -49,13 +58,13 @@ class Reader:
             # No GatewayError: it must not count as a rule that does not hold. Settling tries again, then alarms.
             raise PoliciesLost(intent.policy_revision)
         facts = facts_of(intent, self.limits)
-        decision = await self._judge(facts, stored, policies, intent.applied)
-        failed = tuple(f"{outcome.policy}/{outcome.rule}" for outcome in decision.refusals)
-        return Verified(holds=not failed, failed=failed, detail=decision)
+        judged = await self._judge(facts, stored, policies, intent.applied)
+        failed = tuple(f"{outcome.policy}/{outcome.rule}" for outcome in judged.decision.refusals)
+        return Verified(holds=not failed, failed=failed, detail=judged)
 
     async def observe(
         self, answer: UpstreamAnswer, facts: Facts, policies: PolicySet, applied: tuple[str, ...]
-    ) -> Decision | None:
+    ) -> Judgement | None:
         """Judge rules that only warn or count. Whatever goes wrong here changes nothing: the write was allowed."""
         if answer.status not in (200, 201):
             return None
@@ -71,7 +80,9 @@ class Reader:
         except (NotSent, AnswerLost, GatewayError):
             return None
 
-    async def _judge(self, facts: Facts, stored: JsonObject, policies: PolicySet, applied: tuple[str, ...]) -> Decision:
+    async def _judge(
+        self, facts: Facts, stored: JsonObject, policies: PolicySet, applied: tuple[str, ...]
+    ) -> Judgement:
         request = facts.request
         selection = select_recorded(policies, request.interaction, request.type, applied)
         patients = facts.patients
@@ -81,4 +92,6 @@ class Reader:
             links = (patient_links(facts.resource, bases, creating=creating), patient_links(stored, bases))
             patients = await self.gatherer.read_patients(links, fresh=True)
         judged = replace(facts, stored=stored, patients=patients)
-        return decide(selection, judged, Phase.AFTER, deadline=self.late(), applied=applied)
+        started = time.perf_counter()
+        decision = decide(selection, judged, Phase.AFTER, deadline=self.late(), applied=applied)
+        return Judgement(decision=decision, seconds=time.perf_counter() - started)

@@ -10,48 +10,46 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from gateway.errors import (
-    Issue,
-    IssueCode,
-    Malformed,
-    PreconditionFailed,
-    Severity,
-    Unavailable,
-    Unprocessable,
-    UpstreamFault,
-    UpstreamTimedOut,
-)
+from gateway import steady_clock
+from gateway.errors import Issue, IssueCode, Malformed, PreconditionFailed, Unavailable, Unprocessable
 from gateway.fhir import media_type, shape
-from gateway.fhir.assigned_id import with_id
+from gateway.fhir.compartment import patient_links
+from gateway.fhir.idempotency_key import idempotency_key
 from gateway.fhir.interaction import Create, InteractionCode, Update, Write
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.identity.principal import Principal
+from gateway.identity.scopes import Grant
 from gateway.pipeline import scope
-from gateway.pipeline.gather import Gathered, Gatherer, Prior
-from gateway.pipeline.intents import facts_json, intent_of
+from gateway.pipeline.claim import Claim
+from gateway.pipeline.ending import ended, in_doubt, judged, nothing_written
+from gateway.pipeline.gather import Gathered, Gatherer
+from gateway.pipeline.idempotency import KeyedWrites
+from gateway.pipeline.intents import Began, facts_json, intent_of
+from gateway.pipeline.outgoing import body_of, prefer_of, upstream_write, with_location
 from gateway.pipeline.patients import Patients
-from gateway.pipeline.refusal import after_refusals, refusals, warnings
+from gateway.pipeline.refusal import NOT_PERMITTED, refusals, warnings
 from gateway.pipeline.request import Answer, Forwarded, Refusal, Request, Trace
 from gateway.pipeline.stored import Reader
 from gateway.policy.decision import AfterNeed, Decision, Phase, Verdict
 from gateway.policy.engine import decide, select
 from gateway.policy.facts import ClientFacts, Facts, RequestFacts
 from gateway.policy.policy_set import PolicySet
-from gateway.saga.compensation import UndoAction
-from gateway.saga.intent import Intent, State
-from gateway.saga.journal_port import JournalUnavailable
-from gateway.saga.ports import AnswerLost, Headers, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
-from gateway.saga.settle import Settled, Settler
+from gateway.policy.selection import Selection
+from gateway.saga.intent import Intent
+from gateway.saga.journal_port import JournalUnavailable, NotOwner
+from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.saga.settle import Settler
 
 _LARGE = 200_000  # bytes
-_CONTENT_TYPE = (b"content-type", b"application/fhir+json; charset=utf-8")
-_ACCEPT = (b"accept", b"application/fhir+json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """The write line with its ports. `decision_seconds` bounds the judging of one phase."""
+    """The write line with its ports. `decision_seconds` bounds the judging of one phase.
+
+    `journals_all`: every write is recorded before it leaves, not only one that may have to be undone.
+    """
 
     upstream: Upstream
     gatherer: Gatherer
@@ -64,7 +62,11 @@ class Writer:
     recording: Callable[[], bool]
     guarded_update: Callable[[], bool]
     new_write_id: Callable[[], str]
+    keyed: KeyedWrites
     assigns_ids: Callable[[], bool] = lambda: False
+    server_time: Callable[[], float | None] = lambda: None
+    journals_all: bool = False
+    tags_writes: Callable[[], bool] = lambda: False
 
     async def write(self, request: Request, write: Write, principal: Principal, trace: Trace) -> Answer:
         """Judge one create or update and, if allowed, see it through to its end."""
@@ -75,6 +77,7 @@ class Writer:
         granted = scope.granted(principal, code, write.type, conditional=conditional)
         media_type.content_type(request.values("content-type"))
         media_type.accept(request.values("accept"))
+        key = trace.idempotency_key = idempotency_key(request.values("idempotency-key"))
         trace.body = body = await request.body()
         if len(body) > _LARGE:
             # Reading megabytes takes long: on a thread, so that the others' requests go on (PROMISES 10).
@@ -85,15 +88,56 @@ class Writer:
         policies = self.policies()
         trace.revision = policies.revision
         client = ClientFacts(id=principal.client_id, issuer=principal.issuer, scopes=principal.scope_texts)
-        selection = select(policies, code, write.type, client, principal.claims)
-        gathered = await self._gather(write, resource, selection.needs_patient, trace)
+        asked = _Asked(
+            request=request,
+            write=write,
+            principal=principal,
+            client=client,
+            resource=resource,
+            granted=granted,
+            policies=policies,
+            selection=select(policies, code, write.type, client, principal.claims),
+        )
+        if key is None:
+            return await self._judged(asked, trace)
+        claim = self.keyed.claim(key, write, body, principal)
+        if (known := await self.keyed.known(claim, trace)) is not None:
+            return await self._again(known, asked, trace)
+        try:
+            return await self._judged(asked, trace, claim)
+        except NotOwner:
+            # Another one under the same key was faster at the journal's index. Nothing was sent for this one.
+            trace.write_id = None
+            if (known := await self.keyed.known(claim, trace)) is None:
+                raise nothing_written() from None
+            return await self._again(known, asked, trace)
+
+    async def _again(self, known: Intent, asked: "_Asked", trace: Trace) -> Answer:
+        """The client asks again: who asks is judged anew, what was asked was judged when it was first sent.
+
+        Rules are not judged a second time. They would look at what the first write itself has changed, and a refusal
+        would tell the client that nothing is stored.
+        """
+        write, principal = asked.write, asked.principal
+        if not any(asked.selection.code in policy.permit for policy in asked.selection.policies):
+            return Refusal(issues=(NOT_PERMITTED,))
+        links = patient_links(asked.resource, self.gatherer.bases, creating=isinstance(write, Create))
+        concerned = scope.Concerned.of(links)
+        scope.bound(asked.granted, principal, asked.resource, None, concerned)
+        may_read = scope.may_read(principal, write.type, asked.resource, concerned)
+        return await self.keyed.replay(known, trace, prefer=prefer_of(asked.request), may_read=may_read)
+
+    async def _judged(self, asked: "_Asked", trace: Trace, claim: Claim | None = None) -> Answer:
+        """Steps 5 to 10: gather, decide, and if it is allowed, send."""
+        write, principal, resource = asked.write, asked.principal, asked.resource
+        gathered = await self._gather(write, resource, asked.selection.needs_patient, trace)
         _same_version(write, gathered)
-        scope.bound(granted, principal, resource, gathered.prior.resource, gathered.concerned)
+        scope.bound(asked.granted, principal, resource, gathered.prior.resource, gathered.concerned)
 
         id_ = write.id if isinstance(write, Update) else None
         facts = Facts(
-            request=RequestFacts(interaction=code, type=write.type, id=id_, time=now_text()),
-            client=client,
+            request=RequestFacts(interaction=asked.selection.code, type=write.type, id=id_, time=now_text()),
+            client=asked.client,
             claims=principal.claims,
             resource=resource,
             prior=gathered.prior.resource,
@@ -101,41 +145,44 @@ class Writer:
         )
         started = time.perf_counter()
         late = started + self.decision_seconds
-        judge = partial(decide, selection, facts, Phase.BEFORE, deadline=lambda: time.perf_counter() > late)
-        decision = await asyncio.to_thread(judge) if len(body) > _LARGE else judge()
+        judge = partial(decide, asked.selection, facts, Phase.BEFORE, deadline=lambda: time.perf_counter() > late)
+        decision = await asyncio.to_thread(judge) if len(trace.body) > _LARGE else judge()
         trace.decide_seconds = time.perf_counter() - started
         trace.decision = decision
         if decision.verdict is not Verdict.ALLOW:
             return Refusal(issues=refusals(decision, write.type))
         allowed = _Allowed(
-            write=write,
-            principal=principal,
+            asked=asked,
             facts=facts,
             decision=decision,
-            prior=gathered.prior,
-            concerned=gathered.concerned,
-            policies=policies,
+            gathered=gathered,
+            claim=claim,
+            # Before the first byte, whenever the intent is made: what is stored is looked for by it.
+            began=Began(steady_clock.now(), self.server_time()),
         )
-        return await self._forward(request, allowed, trace)
+        return await self._forward(allowed, trace)
 
     async def _gather(self, write: Write, resource: JsonObject, patients: bool, trace: Trace) -> Gathered:
         started = time.perf_counter()
         gathered = await self.gatherer.gather(write, resource, patients=patients)
         trace.gather_seconds = time.perf_counter() - started
         trace.patients = gathered.concerned.ids
-        trace.patients_read = len(gathered.patients.resources)
+        trace.patients_read, trace.patients_cached = gathered.fetched, gathered.cached
         return gathered
 
-    async def _forward(self, request: Request, allowed: "_Allowed", trace: Trace) -> Answer:
-        write, decision = allowed.write, allowed.decision
-        may_read = scope.may_read(allowed.principal, write.type, allowed.facts.resource, allowed.concerned)
+    async def _forward(self, allowed: "_Allowed", trace: Trace) -> Answer:
+        asked, decision, prior = allowed.asked, allowed.decision, allowed.gathered.prior
+        write = asked.write
+        may_read = scope.may_read(asked.principal, write.type, asked.resource, allowed.gathered.concerned)
         trace.write_id = write_id = self.new_write_id()
-        guard = allowed.prior.version or allowed.prior.tombstone
+        guard = prior.version or prior.tombstone
         assigned = f"g-{write_id}" if self.assigns_ids() and _is_plain_create(write) else None
-        sent = trace.body if assigned is None else await _with_id(trace.body, assigned)
-        allowed = replace(allowed, sent=sent, assigned=assigned)
+        tagged = isinstance(write, Create) and self.tags_writes()
+        most = self.limits.bytes
+        sent = await body_of(trace.body, write_id, assigned_id=assigned, tagged=tagged, most=most)
+        allowed.sent, allowed.assigned = sent, assigned
         upstream_request = upstream_write(
-            write, sent, guard, write_id, request, may_read=may_read, assigned_id=assigned
+            write, sent, guard, write_id, asked.request, may_read=may_read, assigned_id=assigned, tagged=tagged
         )
         touched = write.id if isinstance(write, Update) and write.type == "Patient" else None
         if touched is not None:
@@ -153,31 +200,42 @@ class Writer:
         warned = warnings(decision, write.type) + (warnings(trace.after, write.type) if trace.after else ())
         # A success's body is the resource: not for a client that may not read it.
         body = answer.body if may_read or answer.status >= 300 else b""  # noqa: PLR2004
-        headers = answer.headers if assigned is None else _with_location(answer)
+        headers = answer.headers if assigned is None else with_location(answer)
         return Forwarded(status=answer.status, headers=headers, body=body, warnings=warned)
 
     async def _through(
         self, upstream_request: UpstreamRequest, allowed: "_Allowed", trace: Trace
     ) -> UpstreamAnswer | Refusal:
         """Send it: journalled and settled if something may have to be undone, plainly otherwise."""
-        if allowed.decision.after is AfterNeed.UNDO or self._can_be_overtaken(allowed):
-            settled = await self.settler.start(_intent(allowed, trace), upstream_request)
-            return _settled(settled, allowed.write.type, trace)
+        judges = allowed.decision.after is AfterNeed.UNDO or self._can_be_overtaken(allowed)
+        if judges or self.journals_all or allowed.claim is not None:
+            settled = await self.settler.start(_intent(allowed, trace, read_back=judges), upstream_request)
+            answer = ended(settled, allowed.asked.write.type, trace)
+            if not judges and isinstance(answer, UpstreamAnswer):
+                await self._observe(answer, allowed, trace)
+            return answer
         try:
             answer = await self.upstream.send(upstream_request)
         except NotSent:
-            raise _nothing_written() from None
+            raise nothing_written() from None
         except AnswerLost as lost:
             # No write stays in doubt (PROMISES 6): from here on it is recorded, and looked for.
             trace.reason = "the answer timed out" if lost.timed_out else "the connection broke before the answer"
             try:
                 settled = await self.settler.start(_intent(allowed, trace), None)
             except JournalUnavailable:
-                raise _in_doubt(timed_out=lost.timed_out) from None
-            return _settled(settled, allowed.write.type, trace)
-        if allowed.decision.after is AfterNeed.OBSERVE:
-            trace.after = await self.reader.observe(answer, allowed.facts, allowed.policies, allowed.decision.applied)
+                raise in_doubt(timed_out=lost.timed_out) from None
+            return ended(settled, allowed.asked.write.type, trace)
+        await self._observe(answer, allowed, trace)
         return answer
+
+    async def _observe(self, answer: UpstreamAnswer, allowed: "_Allowed", trace: Trace) -> None:
+        if allowed.decision.after is not AfterNeed.OBSERVE:
+            return
+        facts = allowed.facts
+        if allowed.sent is not trace.body and allowed.assigned is None:
+            facts = replace(facts, resource=parse(allowed.sent, self.limits))  # what is stored has the tag, too
+        judged(await self.reader.observe(answer, facts, allowed.asked.policies, allowed.decision.applied), trace)
 
     def _can_be_overtaken(self, allowed: "_Allowed") -> bool:
         """Whether another writer could slip in between the version that was judged and this write, unseen.
@@ -185,54 +243,60 @@ class Writer:
         No guard holds for what was not there (servers ignore `If-None-Match: *` on PUT, and `If-Match` on nothing), and
         some servers ignore `If-Match` altogether: settling looks at what the write replaced, and puts it back.
         """
-        return isinstance(allowed.write, Update) and (allowed.prior.version is None or not self.guarded_update())
+        return isinstance(allowed.asked.write, Update) and (
+            allowed.gathered.prior.version is None or not self.guarded_update()
+        )
 
 
-def _intent(allowed: "_Allowed", trace: Trace) -> Intent:
+def _intent(allowed: "_Allowed", trace: Trace, *, read_back: bool = True) -> Intent:
     return intent_of(
-        write=allowed.write,
+        write=allowed.asked.write,
         body=allowed.sent,
-        prior=allowed.prior,
+        prior=allowed.gathered.prior,
         decision_id=trace.decision_id,
         write_id=trace.write_id or "",
-        revision=allowed.policies.revision,
+        revision=allowed.asked.policies.revision,
         applied=allowed.decision.applied,
         facts=facts_json(allowed.facts),
-        principal=allowed.principal,
+        principal=allowed.asked.principal,
+        began=allowed.began,
         assigned_id=allowed.assigned,
+        read_back=read_back,
+        claim=allowed.claim,
     )
-
-
-async def _with_id(body: bytes, id_: str) -> bytes:
-    return await asyncio.to_thread(with_id, body, id_) if len(body) > _LARGE else with_id(body, id_)
 
 
 def _is_plain_create(write: Write) -> bool:
     return isinstance(write, Create) and write.if_none_exist is None
 
 
-def _with_location(answer: UpstreamAnswer) -> Headers:
-    """A client that POSTed is told where (http://hl7.org/fhir/R4/http.html#create); HAPI says so only to a POST."""
-    where = answer.header(b"content-location")
-    if answer.status != 201 or where is None or answer.header(b"location") is not None:  # noqa: PLR2004
-        return answer.headers
-    return (*answer.headers, (b"location", where.encode("latin-1")))
+@dataclass(slots=True, kw_only=True)
+class _Asked:
+    """A write that was read, within the token's scopes, and the policies that are about it."""
+
+    request: Request
+    write: Write
+    principal: Principal
+    client: ClientFacts
+    resource: JsonObject
+    granted: Grant
+    policies: PolicySet
+    selection: Selection
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Allowed:
     """A write that the engine let through, with everything it was judged by.
 
-    `sent` is the body as it leaves: the judged bytes, but for an id that the gateway `assigned`.
+    `sent` is the body as it leaves: the judged bytes, but for an id that the gateway `assigned`, or a tag.
     """
 
-    write: Write
-    principal: Principal
+    asked: _Asked
     facts: Facts
     decision: Decision
-    prior: Prior
-    concerned: scope.Concerned
-    policies: PolicySet
+    gathered: Gathered
+    claim: Claim | None
+    began: Began
     sent: bytes = b""
     assigned: str | None = None
 
@@ -263,37 +327,6 @@ def read_resource(body: bytes, write: Write, limits: BodyLimits) -> JsonObject:
     return resource
 
 
-def upstream_write(
-    write: Write,
-    body: bytes,
-    guard: str | None,
-    write_id: str,
-    request: Request,
-    *,
-    may_read: bool,
-    assigned_id: str | None = None,
-) -> UpstreamRequest:
-    """The write as it leaves: the judged bytes, the gateway's own guard, and nothing else that a client chose."""
-    headers: list[tuple[bytes, bytes]] = [_CONTENT_TYPE, _ACCEPT, (b"x-request-id", write_id.encode())]
-    prefer = next((value for name, value in request.end_to_end if name == b"prefer"), None)
-    if not may_read:
-        headers.append((b"prefer", b"return=minimal"))
-    elif prefer is not None:
-        headers.append((b"prefer", prefer))
-    if assigned_id is not None:
-        # The body was changed on the way (http://hl7.org/fhir/R4/http.html#custom).
-        headers.append((b"x-intermediary", b"fhir-policy-gateway"))
-        return UpstreamRequest(method="PUT", path=f"{write.type}/{assigned_id}", headers=tuple(headers), body=body)
-    if isinstance(write, Create):
-        if write.if_none_exist is not None:
-            headers.append((b"if-none-exist", write.if_none_exist.encode()))
-        return UpstreamRequest(method="POST", path=write.type, headers=tuple(headers), body=body)
-    if guard is not None:
-        # The version that was judged is the version that may be replaced (RFC 9110 section 13.1.1).
-        headers.append((b"if-match", f'W/"{guard}"'.encode()))
-    return UpstreamRequest(method="PUT", path=f"{write.type}/{write.id}", headers=tuple(headers), body=body)
-
-
 def now_text() -> str:
     """The frozen time of a decision, RFC 3339 in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -305,60 +338,3 @@ def _same_version(write: Write, gathered: Gathered) -> None:
         raise PreconditionFailed(
             Issue(code=IssueCode.CONFLICT, text="If-Match does not name the current version; read it again first.")
         )
-
-
-def _settled(settled: Settled, type_: str, trace: Trace) -> UpstreamAnswer | Refusal:
-    """What became of a journalled write. Only `committed` may become a 2xx."""
-    trace.settled = settled.state.value
-    trace.undo = settled.undo.value if settled.undo else None
-    trace.reason = settled.reason
-    trace.stored_version = settled.intent.stored_version if settled.intent else None
-    verified = settled.detail if isinstance(settled.detail, Decision) else None
-    trace.after = verified
-    if settled.answer is not None:
-        trace.upstream_status = settled.answer.status
-        if settled.state is State.COMMITTED or (settled.state is State.REJECTED and settled.answer.status >= 400):  # noqa: PLR2004
-            return settled.answer
-    if settled.state is State.REJECTED:
-        raise _nothing_written()
-    issues = after_refusals(verified, type_) if verified is not None else ()
-    if settled.state is State.UNDONE and not issues:
-        issues = (Issue(code=IssueCode.CONFLICT, text=f"The write could not stand: {settled.reason}."),)
-    return Refusal(issues=(*issues, became(settled)), pending=settled.state is not State.UNDONE)
-
-
-def _in_doubt(*, timed_out: bool) -> UpstreamFault | UpstreamTimedOut:
-    issue = Issue(
-        code=IssueCode.TIMEOUT if timed_out else IssueCode.TRANSIENT,
-        text="The FHIR server's answer was lost; the write may or may not be stored. Look before you repeat it.",
-    )
-    return UpstreamTimedOut(issue) if timed_out else UpstreamFault(issue)
-
-
-def _nothing_written() -> Unavailable:
-    return Unavailable(Issue(code=IssueCode.TRANSIENT, text="The FHIR server cannot be reached; nothing was written."))
-
-
-def became(settled: Settled) -> Issue:
-    """The issue that says what became of a write that is not simply there (SURFACE.md, Clients' port)."""
-    if settled.state is State.UNDONE:
-        what = "restored to the version before" if settled.undo is UndoAction.RESTORE else "removed"
-        return Issue(
-            severity=Severity.INFORMATION,
-            code=IssueCode.INFORMATIONAL,
-            text=f"The server had stored the write; it was {what}.",
-        )
-    if settled.state is State.STUCK:
-        return Issue(
-            code=IssueCode.EXCEPTION,
-            text="The write could not be settled safely; the server's operator was alarmed. Ask with the decision id.",
-        )
-    if settled.state is State.COMPENSATING:
-        return Issue(
-            code=IssueCode.INCOMPLETE,
-            text="The server stored the write; it is still being removed. Ask for the outcome with the decision id.",
-        )
-    return Issue(
-        code=IssueCode.INCOMPLETE,
-        text="The server's answer was lost; what became of the write is being found out. Ask with the decision id.",
-    )

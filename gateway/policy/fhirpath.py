@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
 
-from gateway.fhirpath.engine import BUDGET, Failure, Outcome, Program
+from gateway.fhirpath.engine import Failure, Outcome, Program
 from gateway.fhirpath.engine import compile as compile_program
-from gateway.fhirpath.env import constant
+from gateway.fhirpath.env import Given, constant
 from gateway.fhirpath.items import as_json
 from gateway.fhirpath.problem import Problem
 from gateway.fhirpath.reads import Read, reads
@@ -18,13 +18,21 @@ from gateway.policy.expression import HELD, NAMES, WHOLE, Compiled, Evaluated, E
 _FAILED: Final = {Failure.ERROR: Result.ERROR, Failure.OUT_OF_BUDGET: Result.OUT_OF_BUDGET}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Bound:
-    """The values of one decision, by their names."""
+    """The values of one decision, by their names; `given` is made of them by the first expression, for all."""
 
     values: Mapping[str, object]
     now: str | None
     resolvable: Mapping[str, object]
+    given: Given | None = None
+
+    def to(self, program: Program) -> Given:
+        given = self.given
+        if given is None or given.types is not program.types:
+            resource = self.values.get("resource")
+            given = self.given = program.given(resource, self.values, now=self.now, resolvable=self.resolvable)
+        return given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +59,7 @@ class CompiledFhirPath:
         absent = self._absent(bound.values)
         if absent is not None:
             return Evaluated(Result.ERROR, reason=f"{absent} is not available here")
-        values = bound.values
-        found = self.program.evaluate(
-            values.get("resource"), values, now=bound.now, budget=BUDGET, resolvable=bound.resolvable
-        )
-        return _evaluated(found)
+        return _evaluated(self.program.on(bound.to(self.program)))
 
     def _absent(self, values: Mapping[str, object]) -> str | None:
         """A name or a let that is read and was not bound: empty would be a value, and absence is none."""
@@ -118,7 +122,10 @@ def _resolvable(patient: object) -> Mapping[str, object]:
 def _evaluated(outcome: Outcome) -> Evaluated:
     if outcome.failure is not None:
         return Evaluated(_FAILED[outcome.failure], reason=outcome.reason)
-    items = [as_json(item) for item in outcome.values]
+    values = outcome.values
+    if len(values) == 1 and values[0] is True:
+        return HELD
+    items = [as_json(item) for item in values]
     if len(items) != 1:
         return Evaluated(Result.NON_BOOLEAN, items, "empty" if not items else f"{len(items)} values")
     if items[0] is True:

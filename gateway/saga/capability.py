@@ -22,6 +22,7 @@ class FindLost(StrEnum):
     REQUEST_ID = "request-id"  # the server records X-Request-ID in meta.source
     HISTORY = "history"  # [type]/_history?_since=
     ASSIGNED_ID = "assigned-id"  # the POST goes out as a PUT to an id that this gateway drew; only by configuration
+    TAG = "tag"  # the POST carries its write id as a meta.tag, searched by _tag; only by configuration
     NONE = "none"
 
 
@@ -34,7 +35,7 @@ class Capability:
     `guarded_update`: If-Match on PUT is honoured, so that an outdated write cannot be applied late. `known`: the
     server was asked; until then nothing is looked for or undone, for the wrong way could harm another writer.
     `purges`: one version can be removed from history, and that alone (HAPI's `$expunge`). `records_ids`: the gateway's
-    own request ids were seen to arrive and to be recorded whole.
+    own request ids are recorded whole, as the doctor saw, or as such software does.
     """
 
     known: bool = True

@@ -16,7 +16,11 @@ from gateway.saga.ports import Headers, UpstreamAnswer, UpstreamRequest
 
 _JSON = (b"content-type", b"application/fhir+json; charset=utf-8")
 _ACCEPT = (b"accept", b"application/fhir+json")
-_OUTAGE = frozenset({408, 429})
+# What the server's answer to an undo means while the version is still the current one. 5xx but 501, 408 and 429 are
+# an outage, waited out; these cannot pass by themselves (the method, the account's rights or the request itself); every
+# other answer can: something refers to the resource (409), a token ran out (401), a replica lags behind.
+_OUTAGE = frozenset({408, 425, 429})
+_FINAL = frozenset({400, 403, 405, 406, 413, 414, 415, 422, 451, 501, 505})
 # HAPI 8.8, as it answers: on the URL of one version `$expunge` removes that version alone, and refuses with 412
 # (HAPI-0969) when that is the current one.
 EXPUNGE_VERSION: JsonObject = {
@@ -24,6 +28,13 @@ EXPUNGE_VERSION: JsonObject = {
     "parameter": [{"name": "expungePreviousVersions", "valueBoolean": True}],
 }
 _SERVER_ERROR = 500
+
+
+class Refusal(StrEnum):
+    """Whether a refusal of the undo can pass by itself."""
+
+    PASSING = "passing"  # tried again with backoff for a while
+    FINAL = "final"  # a second look, to be sure; then a person
 
 
 class UndoAction(StrEnum):
@@ -42,10 +53,10 @@ class Proven:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deferred:
-    """Not undone yet, and trying again can help. `refused`: the server said no; such tries are counted."""
+    """Not undone yet. `refused`: the server said no; such tries are counted, and few where trying cannot help."""
 
     reason: str
-    refused: bool = False
+    refused: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +114,21 @@ def judge(
     return _moved(intent, action, answer, current, prior)
 
 
+def refusal(status: int) -> Refusal | None:
+    """What kind of refusal the status of an undo is, or None for an outage."""
+    if status in _FINAL:
+        return Refusal.FINAL
+    return None if status >= _SERVER_ERROR or status in _OUTAGE else Refusal.PASSING
+
+
 def _unchanged(answer: UpstreamAnswer | None) -> Deferred:
     """The version to undo is still the current one."""
-    if answer is None or answer.status >= _SERVER_ERROR or answer.status in _OUTAGE:
+    refused = None if answer is None else refusal(answer.status)
+    if answer is None or refused is None:
         return Deferred(reason="the server could not undo it now")
     if answer.status == 409:  # noqa: PLR2004 (RFC 9110 section 15.5.10; HAPI: still referenced)
-        return Deferred(reason="the server refuses the undo: something refers to the resource", refused=True)
-    return Deferred(reason=f"the server answered the undo with {answer.status} and kept the version", refused=True)
+        return Deferred(reason="the server refuses the undo: something refers to the resource", refused=refused)
+    return Deferred(reason=f"the server answered the undo with {answer.status} and kept the version", refused=refused)
 
 
 def _is_our_restore(intent: Intent, answer: UpstreamAnswer | None, current: Seen) -> bool:

@@ -1,6 +1,7 @@
 """Whether two readings of a resource say the same, whatever the server wrote into `meta` by itself. Pure."""
 
 import json
+from datetime import datetime
 
 from gateway.fhir.json import Json, JsonObject
 
@@ -31,6 +32,18 @@ def _bare(resource: JsonObject, *, ignore_id: bool) -> JsonObject:
 
 def _text(value: Json) -> str:
     return json.dumps(value, sort_keys=True)
+
+
+def updated_at(resource: JsonObject) -> float | None:
+    """`meta.lastUpdated`, in seconds since the epoch on the server's clock, or None."""
+    meta = resource.get("meta")
+    updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    if not isinstance(updated, str):
+        return None
+    try:
+        return datetime.fromisoformat(updated).timestamp()
+    except ValueError:
+        return None
 
 
 def request_id_of(resource: JsonObject) -> str | None:

@@ -11,12 +11,14 @@ from gateway.errors import GatewayError
 from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
+from gateway.fhir.write_tag import SYSTEM, is_tagged
 from gateway.saga.capability import Capability, FindLost
-from gateway.saga.content import request_id_of, same_content
+from gateway.saga.content import request_id_of, same_content, updated_at
 from gateway.saga.intent import Intent
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
 from gateway.saga.proof import Stored, creation
 
+_DATE_MARGIN = 2.0  # seconds; times of the server have whole ones in places
 StoredVersions = Callable[[str, Collection[str]], Awaitable[frozenset[tuple[str, str]]]]
 _ACCEPTED = frozenset({200, 201})
 
@@ -29,11 +31,15 @@ class Stamps:
     """
 
     def __init__(self) -> None:
-        self.seen = False
+        self.seen: bool | None = None  # None: nothing was read back yet
 
     def note(self, write_id: str, resource: JsonObject) -> None:
         """A version that is known to be of this write."""
         self.seen = request_id_of(resource) == write_id
+
+    def trusted(self, capability: Capability) -> bool:
+        """What was seen counts, before what is known of the kind of server."""
+        return capability.records_ids if self.seen is None else self.seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,18 +86,28 @@ class Finder:
         return found
 
     async def _find(self, intent: Intent, sent: JsonObject, capability: Capability, *, last: bool) -> Found:
-        if intent.interaction is not InteractionCode.CREATE or intent.id is not None:
+        if intent.interaction is not InteractionCode.CREATE or _drawn(intent):
             return await self._updated(intent, sent, capability, last=last)
         if intent.stored_id is not None:
             return await self._named(intent, intent.stored_id, sent, capability)
-        if capability.find_lost is FindLost.REQUEST_ID:
-            found = await self._by_request_id(intent, capability)
+        search = self._search(intent, sent, capability)
+        if search is not None:
+            found = await search(intent, capability)
             if isinstance(found, Untellable) and found.unsupported:
                 return await self._by_history(intent, sent, capability, last=last)
+            # What searches find nothing of may still be in history: an index that lags behind, a tag taken off since.
             return await self._confirmed(intent, sent, capability) if last and found == NotThere() else found
-        if capability.find_lost in (FindLost.HISTORY, FindLost.ASSIGNED_ID):
+        if capability.find_lost is not FindLost.NONE:
             return await self._by_history(intent, sent, capability, last=last)
         return Untellable(reason="this server offers no way to find a created resource again")
+
+    def _search(
+        self, intent: Intent, sent: JsonObject, capability: Capability
+    ) -> Callable[[Intent, Capability], Awaitable[Found]] | None:
+        if capability.find_lost is FindLost.REQUEST_ID:
+            return self._by_request_id
+        # One that left before the setting was made carries no tag.
+        return self._by_tag if capability.find_lost is FindLost.TAG and is_tagged(sent, intent.write_id) else None
 
     async def _named(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
         """The answer named the resource, but no version of it. The id is nobody else's; the version has to be."""
@@ -128,17 +144,16 @@ class Finder:
         self, intent: Intent, id_: str, sent: JsonObject, capability: Capability, *, last: bool
     ) -> Found:
         """Versions need not follow each other: look through what was written to this id since."""
-        hits = await self.lookups.history(intent.type, id_, intent.started_at)
+        hits = await self.lookups.history(intent.type, id_, intent.started_at, by_server=intent.server_time)
         if isinstance(hits, Unclear):
             return hits if hits.trouble is Trouble.OUTAGE else await self._by_current(intent, id_, sent, capability)
         before = intent.prior_version or intent.prior_tombstone
         new = [hit for hit in hits if hit.version != before and not capability.no_later(hit.version, before)]
         ours = [hit for hit in new if self._is_ours(intent, sent, hit.resource, capability)]
-        if len(ours) > 1:
-            return Untellable(reason="several versions look like this write")
         if ours:
-            return _stored(intent, ours[0], capability)
-        return _altered() if last and await self._suspects(intent, new, capability) else NotThere()
+            return _only(intent, ours, capability, "several versions look like this write")
+        late = [hit for hit in new if _maybe_since(intent, hit.resource)]
+        return _altered() if last and await self._suspects(intent, late, capability) else NotThere()
 
     async def _by_current(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
         """Without history only an unmoved resource tells something, or one that moved by just this write.
@@ -159,7 +174,9 @@ class Finder:
         return Untellable(reason="the resource changed, and the server keeps no history to tell by whom")
 
     async def _by_request_id(self, intent: Intent, capability: Capability) -> Found:
-        hits = await self.lookups.by_request_id(intent.type, intent.write_id, intent.started_at)
+        hits = await self.lookups.by_request_id(
+            intent.type, intent.write_id, intent.started_at, by_server=intent.server_time
+        )
         if isinstance(hits, Unclear):
             unusable = hits.trouble is not Trouble.OUTAGE
             return Untellable(reason="the server does not search by request id", unsupported=True) if unusable else hits
@@ -172,6 +189,25 @@ class Finder:
                 ours.append(_stored(intent, first, capability))
         if len(ours) > 1:
             return Untellable(reason="several resources carry this write's request id")
+        return ours[0] if ours else NotThere()
+
+    async def _by_tag(self, intent: Intent, capability: Capability) -> Found:
+        """What a client copied carries the tag, too: a resource that another write explains is not this one."""
+        hits = await self.lookups.by_tag(intent.type, SYSTEM, intent.write_id)
+        if isinstance(hits, Unclear):
+            unusable = hits.trouble is not Trouble.OUTAGE
+            return Untellable(reason="the server does not search by tag", unsupported=True) if unusable else hits
+        ours: list[Stored] = []
+        for hit in hits:
+            first = await self._first_version(intent, hit, capability)
+            if isinstance(first, Unclear):
+                return first
+            if first is not None and is_tagged(first.resource, intent.write_id):
+                ours.append(_stored(intent, first, capability))
+        explained = await self.stored(intent.type, [each.id for each in ours])
+        ours = [each for each in ours if (each.id, each.version) not in explained]
+        if len(ours) > 1:
+            return Untellable(reason="several resources carry this write's tag")
         return ours[0] if ours else NotThere()
 
     async def _confirmed(self, intent: Intent, sent: JsonObject, capability: Capability) -> Found:
@@ -188,25 +224,27 @@ class Finder:
 
     async def _by_history(self, intent: Intent, sent: JsonObject, capability: Capability, *, last: bool) -> Found:
         """First versions since the write began: by request id, else by content, of one that nothing else explains."""
-        hits = await self.lookups.history(intent.type, None, intent.started_at)
+        hits = await self.lookups.history(intent.type, None, intent.started_at, by_server=intent.server_time)
         if isinstance(hits, Unclear):
             unusable = hits.trouble is not Trouble.OUTAGE
             return Untellable(reason="the server keeps no history of the type", unsupported=True) if unusable else hits
         first = [hit for hit in hits if capability.may_be_first(hit.version)]
         left = await self._suspects(intent, first, capability)
-        tagged = [hit for hit in left if request_id_of(hit.resource) == intent.write_id]
+        tagged = [
+            hit
+            for hit in left
+            if request_id_of(hit.resource) == intent.write_id or is_tagged(hit.resource, intent.write_id)
+        ]
         told = [hit for hit in left if not self._tells_another(intent, hit.resource, capability)]
         ours = tagged or [hit for hit in told if same_content(hit.resource, sent, ignore_id=True)]
-        if len(ours) > 1:
-            return Untellable(reason="several new resources say the same as this write")
         if ours:
-            return _stored(intent, ours[0], capability)
-        return _altered() if last and left else NotThere()
+            return _only(intent, ours, capability, "several new resources say the same as this write")
+        return _altered() if last and any(_maybe_since(intent, hit.resource) for hit in left) else NotThere()
 
     async def _suspects(self, intent: Intent, hits: Collection[Seen], capability: Capability) -> list[Seen]:
         """Those that may be this write, whatever they say: no other write explains them, no id speaks against it."""
         explained = await self.stored(intent.type, [hit.id for hit in hits])
-        trusted = capability.records_ids or self.stamps.seen
+        trusted = self.stamps.trusted(capability)
         return [
             hit
             for hit in hits
@@ -215,16 +253,46 @@ class Finder:
 
     def _is_ours(self, intent: Intent, sent: JsonObject, seen: JsonObject, capability: Capability) -> bool:
         """By the id that was drawn for it, by the request id where the server records it, else by what it says."""
-        if intent.interaction is InteractionCode.CREATE and intent.id is not None:
-            return True  # nobody else knows this id
+        if _drawn(intent):
+            return True
         if request_id_of(seen) == intent.write_id:
             return True
         return not self._tells_another(intent, seen, capability) and same_content(seen, sent)
 
     def _tells_another(self, intent: Intent, seen: JsonObject, capability: Capability) -> bool:
         """Whether a request id says that equal content is a coincidence."""
-        recording = capability.find_lost is FindLost.REQUEST_ID or capability.records_ids or self.stamps.seen
+        recording = capability.find_lost is FindLost.REQUEST_ID or self.stamps.trusted(capability)
         return recording and _of_another(intent, seen)
+
+
+def _only(intent: Intent, alike: list[Seen], capability: Capability, several: str) -> Found:
+    """The one that is this write, among versions that look like it: by its request id, or made since it began.
+
+    What was made just before, or at a time that cannot be compared, may be somebody else's and is left to a person.
+    """
+    ours = [hit for hit in alike if _made_since(intent, hit.resource)] or alike
+    if len(ours) > 1:
+        return Untellable(reason=several)
+    if not _made_since(intent, ours[0].resource):
+        return Untellable(reason="what looks like this write may have been made before it")
+    return _stored(intent, ours[0], capability)
+
+
+def _made_since(intent: Intent, seen: JsonObject) -> bool:
+    if request_id_of(seen) == intent.write_id or _drawn(intent):
+        return True
+    updated = updated_at(seen)
+    return updated is not None and intent.server_time is not None and updated >= intent.server_time - _DATE_MARGIN
+
+
+def _maybe_since(intent: Intent, seen: JsonObject) -> bool:
+    updated = updated_at(seen)
+    return updated is None or intent.server_time is None or updated >= intent.server_time - _DATE_MARGIN
+
+
+def _drawn(intent: Intent) -> bool:
+    """Whether the gateway drew the id that it goes to: nobody else knows it."""
+    return intent.interaction is InteractionCode.CREATE and intent.id is not None
 
 
 def _altered() -> Untellable:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypedDict, Unpack
 
 from gateway.fhir.interaction import InteractionCode
 from gateway.randomness import randomness
@@ -29,7 +30,7 @@ OPEN = frozenset({State.INTENDED, State.STORED, State.COMPENSATING})
 CLOSED = frozenset({State.COMMITTED, State.UNDONE, State.REJECTED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Intent:
     """One write and where it stands. Times are seconds since the epoch; versions are bare (`3`, not `W/"3"`).
 
@@ -38,6 +39,10 @@ class Intent:
     that revives. A create has an `id` only if the gateway drew one for it. `facts` is JSON: what the rules of phase
     `after` need besides the stored resource.
     `owner` holds the entry under `epoch`: neither alone is enough to change it.
+    `server_time` is `started_at` by the FHIR server's own clock, never ahead of it; None when it had not told the time.
+    `read_back`: what is stored is read and judged before the write may stay; False where no rule looks at it.
+    `idempotency_key` and `request_hash` are keyed hashes of the client's key and of what it asked for; `answer` is what
+    it was told (`saga/recorded_answer.py`). A closed entry without the first left the key free.
     `send_deadline` is the last instant at which the write may leave. `created` is True when the server proved
     that the write made the resource, False when it replaced or matched one, None when unproven.
     """
@@ -61,6 +66,7 @@ class Intent:
     policy_revision: str = ""
     applied: tuple[str, ...] = ()
     facts: str = "{}"
+    server_time: float | None = None
     send_deadline: float | None = None
     stored_id: str | None = None
     stored_version: str | None = None
@@ -72,6 +78,40 @@ class Intent:
     failed: tuple[str, ...] = ()
     reason: str | None = None
     updated_at: float = 0.0
+    read_back: bool = True
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    answer: str | None = None
+
+
+class Changes(TypedDict, total=False):
+    """What a move may change."""
+
+    owner: str
+    epoch: int
+    state: State
+    prior_version: str | None
+    prior_body: bytes | None
+    send_deadline: float | None
+    stored_id: str | None
+    stored_version: str | None
+    upstream_status: int | None
+    created: bool | None
+    attempts: int
+    refusals: int
+    next_attempt_at: float | None
+    failed: tuple[str, ...]
+    reason: str | None
+    updated_at: float
+    idempotency_key: str | None
+    answer: str | None
+
+
+def replace(intent: Intent, **changes: Unpack[Changes]) -> Intent:
+    """`dataclasses.replace` at a tenth of its cost: a write is moved half a dozen times, and has thirty fields."""
+    moved = object.__new__(Intent)
+    moved.__dict__.update(intent.__dict__, **changes)
+    return moved
 
 
 def new_write_id() -> str:

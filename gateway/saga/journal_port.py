@@ -1,5 +1,6 @@
 """The journal as a port: durable intents, each owned by one running process."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,7 +41,7 @@ class JournalCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What a person decided about an entry, when and why."""
+    """What a person decided about an entry, or what reopened it: when, by whom and why."""
 
     decision_id: str
     event: Event
@@ -71,7 +72,10 @@ class Journal(Protocol):
         """Commit what is queued. Entries that are open become orphans."""
 
     async def begin(self, intent: Intent) -> Intent:
-        """Insert, durably, held by this process; returns it so. Raises NotOwner when it exists already."""
+        """Insert, durably, held by this process; returns it so.
+
+        Raises NotOwner when it exists already, or another entry under the same `idempotency_key`.
+        """
 
     def still_owner(self, intent: Intent) -> None:
         """Raises NotOwner unless this process surely still holds the entry. Cheap: asks nobody.
@@ -85,7 +89,25 @@ class Journal(Protocol):
         A closed entry forgets its payloads: the journal keeps what an undo needs, no longer than that.
         """
 
+    async def reclaim(self, intent: Intent, event: Event) -> tuple[Intent, Event]:
+        """What the sender of a write learned too late: others took the entry over, closed or even pruned it.
+
+        In one transaction the entry makes the move that `table.late` says and is this process' again, with the payloads
+        of `intent`. A closed one that is reopened so gets a resolution. Returns the entry as it is held, and the event
+        of the move; raises NotOwner when others know as much.
+        """
+
+    def advance_soon(self, intent: Intent, *, expected: State) -> "asyncio.Future[None]":
+        """`advance` that nobody waits for: queued in order when this returns, durable a moment later.
+
+        The next `advance` of the entry may overtake it, and is then recorded as one move from `expected`. The future
+        ends when nothing more is to be done for this move.
+        """
+
     async def get(self, decision_id: str) -> Intent | None: ...
+
+    async def keyed(self, keys: Collection[str]) -> Intent | None:
+        """The entry under one of these hashes of a client's key, without its payloads."""
 
     async def list(self, states: Collection[State], limit: int) -> tuple[Intent, ...]:
         """Entries in these states, oldest first, without their payloads."""

@@ -50,14 +50,21 @@ Hits = tuple[Seen, ...] | Unclear
 
 
 class Lookups(Protocol):
-    """Reads that no cache may answer. They never raise for what the server does; `since` is seconds of the epoch."""
+    """Reads that no cache may answer. They never raise for what the server does.
+
+    `since` is seconds of the epoch by a clock of a gateway's, perhaps on another machine; `by_server` is the same
+    instant by the server's own clock, as far as it is known, and is what counts then.
+    """
 
     async def current(self, type_: str, id_: str) -> Look: ...
 
     async def version(self, type_: str, id_: str, version: str) -> Look: ...
 
-    async def by_request_id(self, type_: str, request_id: str, since: float) -> Hits:
+    async def by_request_id(self, type_: str, request_id: str, since: float, *, by_server: float | None = None) -> Hits:
         """Current versions of which some version recorded the request id. Unverified: each hit has to be checked."""
 
-    async def history(self, type_: str, id_: str | None, since: float) -> Hits:
+    async def by_tag(self, type_: str, system: str, code: str) -> Hits:
+        """Current versions that carry a tag. Unverified: each hit has to be checked."""
+
+    async def history(self, type_: str, id_: str | None, since: float, *, by_server: float | None = None) -> Hits:
         """Versions of one resource (or of a type) written since about `since` (0: ever); every page, within a bound."""

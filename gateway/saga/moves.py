@@ -1,20 +1,23 @@
 """The steps of settling: send or look, read back and judge, undo. Each ends in one recorded move of the table."""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.errors import GatewayError, Unavailable, UpstreamTimedOut
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
-from gateway.saga.compensation import Blocked, Deferred, Proven, UndoAction, plan
+from gateway.saga.compensation import Blocked, Deferred, Proven, Refusal, UndoAction, plan
 from gateway.saga.find import Finder, NotThere, Stamps, Untellable
-from gateway.saga.intent import OPEN, Intent, State
-from gateway.saga.journal_port import Journal
+from gateway.saga.intent import CLOSED, OPEN, Intent, State, replace
+from gateway.saga.journal_port import Journal, NotOwner
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
-from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.saga.ports import AnswerLost, NotSent, TooLate, Upstream, UpstreamAnswer, UpstreamRequest
 from gateway.saga.proof import Doubt, Matched, Refused, Stored, prove
+from gateway.saga.recorded_answer import is_final, made_answer, text_of
 from gateway.saga.settled import CrashPoint, Observer, Settled, SettleSettings, Verified
 from gateway.saga.table import Durable, Event, Outward, Transition, step
 from gateway.saga.undo import Undoer
@@ -26,7 +29,10 @@ NOT_JUDGED = "gateway/not-judged"  # stands among the failed rules when it was n
 
 @dataclass(slots=True, kw_only=True)
 class Passage:
-    """One write under way. `request` is at hand only before it is sent; `until` bounds a waiting client's wait."""
+    """One write under way. `request` is at hand only before it is sent; `until` bounds a waiting client's wait.
+
+    `knows` is what this process alone learned by sending, as an event and the entry with it, until it is durable.
+    """
 
     intent: Intent
     request: UpstreamRequest | None = None
@@ -36,21 +42,25 @@ class Passage:
     verified: Verified | None = None
     undo: UndoAction | None = None
     behind: "asyncio.Future[None] | None" = None
+    knows: tuple[Event, Intent] | None = None
 
     def settled(self, *, reason: str | None = None) -> Settled:
         """The passage as its caller sees it."""
-        answer = self.answer
-        if answer is None and self.intent.state is State.COMMITTED and self.seen is not None:
-            answer = _made_answer(self.intent, self.seen)
         return Settled(
             state=self.intent.state,
-            answer=answer,
+            answer=self.answer_to(self.intent),
             failed=self.intent.failed,
             undo=self.undo,
             reason=reason or self.intent.reason,
             detail=self.verified.detail if self.verified else None,
             intent=self.intent,
         )
+
+    def answer_to(self, intent: Intent) -> UpstreamAnswer | None:
+        """The server's answer; where it was lost, and the write stays, one from what was read back."""
+        if self.answer is not None or intent.state is not State.COMMITTED or intent.stored_version is None:
+            return self.answer
+        return made_answer(intent, b"" if self.seen is None else self.seen.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +98,31 @@ class Steps:
             return passage.intent.state in OPEN
         return await self._wait(passage)
 
+    async def insist(self, passage: Passage) -> None:
+        """Others took the write over, or closed it, while this process stood still: what it learned counts still.
+
+        Raises NotOwner when others know as much, or when there is nothing that they do not know.
+        """
+        if passage.knows is None:
+            raise NotOwner
+        event, intent = passage.knows
+        moved, made = await self.journal.reclaim(replace(intent, updated_at=self.clock()), event)
+        passage.knows = passage.behind = None
+        self._arrived(passage, moved, made)
+        self.crash_point(CrashPoint.recorded(moved.state))
+
+    async def follow(self, passage: Passage) -> None:
+        """Another process settles the write: what became of it, as far as the client that waits here can wait."""
+        while (found := await self.journal.get(passage.intent.decision_id)) is not None:
+            passage.intent = found
+            if found.state not in OPEN or passage.until is None or self.clock() >= passage.until:
+                break
+            await asyncio.sleep(min(self.settings.follow_every, max(0.0, passage.until - self.clock())))
+        intent = passage.intent
+        if intent.state is State.COMMITTED and passage.answer is None and intent.stored_version is not None:
+            look = await self._stored_version(intent)
+            passage.seen = look if isinstance(look, Seen) and look.readable else None
+
     async def give_up(self, passage: Passage) -> None:
         """Settling keeps failing by a defect of the gateway: a person has to look."""
         await self._move(passage, Event.DEFECT, replace(passage.intent, reason="settling failed by a defect"))
@@ -103,13 +138,16 @@ class Steps:
     async def _send(self, passage: Passage) -> Transition:
         request, passage.request = passage.request, None  # never a second time
         intent = passage.intent
-        if request is None or self.clock() > (intent.send_deadline or 0.0):
-            return await self._move(passage, Event.NOT_SENT, replace(intent, reason="too late to send"))
-        self.journal.still_owner(intent)
+        may_leave = partial(self._may_leave, intent)
         try:
-            answer = await self.upstream.send(_with_write_id(request, intent.write_id))
-        except NotSent:
-            return await self._move(passage, Event.NOT_SENT, replace(intent, reason="the server was not reached"))
+            if request is None or not may_leave():
+                raise TooLate
+            answer = await self.upstream.send(
+                dataclasses.replace(_with_write_id(request, intent.write_id), may_leave=may_leave)
+            )
+        except NotSent as held:
+            reason = "too late to send" if isinstance(held, TooLate) else "the server was not reached"
+            return await self._learned(passage, Event.NOT_SENT, replace(intent, reason=reason))
         except AnswerLost as lost:
             reason = "the answer timed out" if lost.timed_out else "the connection broke before the answer"
             return await self._in_doubt(passage, intent, reason)
@@ -120,24 +158,49 @@ class Steps:
             return await self._in_doubt(passage, replace(intent, stored_id=proof.id), proof.reason)
         passage.answer = answer
         if isinstance(proof, Stored):
+            passage.knows = Event.ANSWERED_STORED, _stored(intent, proof)
             return await self._is_stored(passage, intent, proof)
         event = Event.ANSWERED_NOTHING if isinstance(proof, Matched) else Event.REFUSED
         assert isinstance(proof, Matched | Refused)  # noqa: S101 (tells mypy that no kind of proof is left)
-        return await self._move(passage, event, replace(intent, created=False))
+        return await self._learned(passage, event, replace(intent, created=False))
+
+    def _may_leave(self, intent: Intent) -> bool:
+        """Whether nobody can have given the write up: asked last of all before its first byte leaves."""
+        return self.clock() <= (intent.send_deadline or 0.0) and self._holds(intent)
+
+    def _holds(self, intent: Intent) -> bool:
+        try:
+            self.journal.still_owner(intent)
+        except NotOwner:
+            return False
+        return True
+
+    async def _learned(self, passage: Passage, event: Event, intent: Intent) -> Transition:
+        """A move by what only the sender can know."""
+        passage.knows = event, intent
+        return await self._move(passage, event, intent)
 
     async def _in_doubt(self, passage: Passage, intent: Intent, reason: str) -> Transition:
         """The last byte left by now: from here on it is counted how long the server may still apply the write."""
-        return await self._move(passage, Event.ANSWER_LOST, replace(intent, send_deadline=self.clock(), reason=reason))
+        doubted = replace(intent, send_deadline=self.clock(), reason=reason)
+        return await self._learned(passage, Event.ANSWER_LOST, doubted)
 
     async def _is_stored(self, passage: Passage, intent: Intent, proof: Stored) -> Transition:
-        stored = replace(
-            intent, stored_id=proof.id, stored_version=proof.version, created=proof.created, attempts=0, reason=None
-        )
+        stored = _stored(intent, proof)
+        if not stored.read_back:
+            if passage.answer is None and passage.until is not None:
+                await self._seen_by_the_client(passage, stored)
+            return await self._move(passage, Event.STORED_FOR_GOOD, stored)
         move = await self._move(passage, Event.ANSWERED_STORED, stored)
         if self.settings.crash_at is CrashPoint.AFTER_STORED and passage.behind is not None:
             await passage.behind
         self.crash_point(CrashPoint.AFTER_STORED)
         return move
+
+    async def _seen_by_the_client(self, passage: Passage, stored: Intent) -> None:
+        """The body of an answer that was lost, for whoever waits for it. Nothing is judged by it."""
+        look = await self._stored_version(stored)
+        passage.seen = look if isinstance(look, Seen) and look.readable else None
 
     async def _look(self, passage: Passage) -> Transition:
         intent, capability = passage.intent, self.capability()
@@ -165,11 +228,12 @@ class Steps:
     def _too_late(self, intent: Intent) -> bool:
         """Whether the server can no longer apply it.
 
-        Also counted from this process' own first look: what another process noted may be of a clock that was wrong.
+        Counted from this process' own first look, for what another one noted may be of a clock that was wrong. By then
+        the write had left, or whoever could send it was gone; if that one only stood still, its word counts (`late`).
         """
         now = self.clock()
         first = self.first_looks.setdefault(intent.decision_id, now)
-        return now > max(intent.send_deadline or intent.started_at, first) + self.settings.late_apply
+        return now > first + self.settings.late_apply
 
     async def _judge(self, passage: Passage) -> Transition:
         seen = await self._read_back(passage)
@@ -181,6 +245,9 @@ class Steps:
         if isinstance(overtaken, Seen):
             over = replace(intent, prior_version=overtaken.version, prior_body=overtaken.body)
             return await self._fails(passage, over, "it replaced a version that was not the one judged")
+        if isinstance(overtaken, Absent):
+            over = replace(intent, created=True)
+            return await self._fails(passage, over, "it brought back what another writer had removed")
         verified = None if isinstance(overtaken, Unclear) else await self._verified(intent, seen.resource)
         if verified is None:
             return await self._move(passage, Event.UNREADABLE, self._later(intent))
@@ -227,10 +294,11 @@ class Steps:
             return current if current.version == version else Absent()
         return current
 
-    async def _overtaken(self, intent: Intent) -> Seen | Unclear | None:
-        """The version that this write replaced, if that is not the one that was judged (no guard held it back)."""
+    async def _overtaken(self, intent: Intent) -> Seen | Absent | Unclear | None:
+        """The version (or deletion) that this write replaced, if not the one that was judged: no guard held it back."""
         capability, version = self.capability(), intent.stored_version or ""
-        if intent.created is not False or version == intent.prior_version:
+        replaced = intent.created is False or (intent.created is None and intent.prior_version is not None)
+        if not replaced or version == intent.prior_version:
             return None
         if intent.prior_version is not None and capability.guarded_update:
             return None
@@ -240,7 +308,7 @@ class Steps:
         look = await self.lookups.version(intent.type, intent.stored_id or "", before)
         if isinstance(look, Unclear):
             return look if look.trouble is Trouble.OUTAGE else None
-        return look if isinstance(look, Seen) and look.readable else None
+        return look if (look.deleted if isinstance(look, Absent) else look.readable) else None
 
     async def _fails(self, passage: Passage, intent: Intent, reason: str) -> Transition:
         action = plan(intent)
@@ -253,20 +321,25 @@ class Steps:
         intent, capability = passage.intent, self.capability()
         if not capability.known:
             return await self._move(passage, Event.UNDO_DEFERRED, self._later(intent))
-        self.journal.still_owner(intent)
-        undoer = Undoer(upstream=self.upstream, lookups=self.lookups, limits=self.settings.limits)
+        undoer = Undoer(
+            upstream=self.upstream,
+            lookups=self.lookups,
+            limits=self.settings.limits,
+            holds=partial(self._holds, intent),
+        )
         action, outcome = await undoer.undo(intent, capability)
         passage.undo = action
         self.crash_point(CrashPoint.AFTER_UNDO)
         result = "ok" if isinstance(outcome, Proven) else "error"
-        if isinstance(outcome, Blocked) or (isinstance(outcome, Deferred) and outcome.refused):
+        if isinstance(outcome, Blocked) or (isinstance(outcome, Deferred) and outcome.refused is not None):
             result = "conflict"
         self.observer.undo(action or UndoAction.NOTHING, result, max(0.0, self.clock() - intent.started_at))
         if isinstance(outcome, Proven):
             return await self._move(passage, Event.UNDO_PROVEN, await self._purged(undoer, action, intent, capability))
         if isinstance(outcome, Deferred):
-            refusals = intent.refusals + outcome.refused
-            if refusals < self.settings.most_refusals:
+            refusals = intent.refusals + (outcome.refused is not None)
+            final = outcome.refused is Refusal.FINAL
+            if refusals < (self.settings.most_final_refusals if final else self.settings.most_refusals):
                 later = replace(self._later(intent), refusals=refusals)
                 return await self._move(passage, Event.UNDO_DEFERRED, later)
         return await self._move(passage, Event.UNDO_BLOCKED, replace(intent, reason=outcome.reason))
@@ -287,24 +360,33 @@ class Steps:
         """Record a move, then let it be the truth."""
         row = step(passage.intent.state, event)
         moved = replace(intent, state=row.next, updated_at=self.clock())
-        writing = asyncio.ensure_future(self.journal.advance(moved, expected=row.state))
+        if moved.idempotency_key is not None and moved.state in CLOSED:
+            moved = _answered(moved, event, passage)
         if row.durable is Durable.BEHIND:
             # Queued before anything that follows, so that the order holds; awaited with the next move.
-            passage.behind = writing
-            await asyncio.sleep(0)
+            passage.behind = self.journal.advance_soon(moved, expected=row.state)
         else:
-            behind, passage.behind = passage.behind, None
-            results = await asyncio.gather(*([behind] if behind else []), writing, return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+            await self._recorded(passage, moved, row.state)
+        self._arrived(passage, moved, event)
+        if row.durable is Durable.BEFORE:
+            passage.knows = None
+            self.crash_point(CrashPoint.recorded(moved.state))
+        return row
+
+    def _arrived(self, passage: Passage, moved: Intent, event: Event) -> None:
         passage.intent = moved
         self.observer.transition(moved, event)
         if moved.state is State.STUCK:
             self.observer.stuck(moved, moved.reason or "")
-        if row.durable is Durable.BEFORE:
-            self.crash_point(CrashPoint.recorded(moved.state))
-        return row
+
+    async def _recorded(self, passage: Passage, moved: Intent, expected: State) -> None:
+        """Durable, with what was recorded behind. Of two failures the first is told: the other came of it."""
+        behind, passage.behind = passage.behind, None
+        try:
+            await self.journal.advance(moved, expected=expected)
+        finally:
+            if behind is not None:
+                await behind
 
     def _later(self, intent: Intent) -> Intent:
         """The same with its next attempt put off: doubling, with jitter so that a herd spreads out."""
@@ -313,21 +395,26 @@ class Steps:
         return replace(intent, attempts=intent.attempts + 1, next_attempt_at=self.clock() + pause)
 
 
+def _stored(intent: Intent, proof: Stored) -> Intent:
+    return replace(
+        intent, stored_id=proof.id, stored_version=proof.version, created=proof.created, attempts=0, reason=None
+    )
+
+
 def _with_write_id(request: UpstreamRequest, write_id: str) -> UpstreamRequest:
     """The write under its own request id and no other: that is how it is found again."""
     kept = tuple(header for header in request.headers if header[0] != b"x-request-id")
-    return replace(request, headers=(*kept, (b"x-request-id", write_id.encode())))
+    return dataclasses.replace(request, headers=(*kept, (b"x-request-id", write_id.encode())))
 
 
-def _made_answer(intent: Intent, seen: Seen) -> UpstreamAnswer:
-    """Stands in for an answer that was lost, from what was read back."""
-    place = f"{intent.type}/{seen.id}/_history/{seen.version}".encode()
-    return UpstreamAnswer(
-        status=201 if intent.created else 200,
-        headers=(
-            (b"content-type", b"application/fhir+json; charset=utf-8"),
-            (b"etag", f'W/"{seen.version}"'.encode()),
-            (b"location" if intent.created else b"content-location", place),
-        ),
-        body=seen.body,
-    )
+def _answered(intent: Intent, event: Event, passage: Passage) -> Intent:
+    """A closed entry with what its client is told when it asks again under its key.
+
+    Where surely nothing was written, and no refusal stands, the key is free: the client's next try is a first one.
+    """
+    answer = passage.answer_to(intent)
+    if intent.state is State.REJECTED and (event is not Event.REFUSED or answer is None or not is_final(answer)):
+        return replace(intent, idempotency_key=None)
+    if answer is None or intent.state is State.UNDONE:
+        return intent
+    return replace(intent, answer=text_of(answer, made=passage.answer is None))

@@ -1,6 +1,6 @@
 """The FHIR server as a port: what the straight line asks of it, and the three ways an exchange can end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -14,7 +14,8 @@ class UpstreamRequest:
 
     `headers` come from the allow-list and have lower-case names; host, content-length and the gateway's own
     credentials are added by the adapter. `urgent` (looks and undos of settling) goes before everything that waits:
-    forbidden data is on the server as long as it waits.
+    forbidden data is on the server as long as it waits. `may_leave` is asked right before the first byte leaves, after
+    every wait for a connection; when it says no, the request ends as NotSent.
     """
 
     method: str
@@ -23,6 +24,7 @@ class UpstreamRequest:
     headers: Headers = ()
     body: bytes = b""
     urgent: bool = False
+    may_leave: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,10 @@ class Unreachable(NotSent):
 
 class Overloaded(NotSent):
     """Turned away here, at once: too many requests wait, or the server is known not to answer."""
+
+
+class TooLate(NotSent):
+    """Held back here at the last instant: whoever wanted it sent may no longer do so."""
 
 
 class AnswerLost(Exception):

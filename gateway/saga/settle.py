@@ -5,14 +5,14 @@ an intent whose request is not at hand is looked for.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
-from gateway.saga.intent import Intent, State
+from gateway.saga.intent import OPEN, Intent, State, replace
 from gateway.saga.journal_port import Journal, JournalUnavailable, NotOwner
 from gateway.saga.lookup_port import Lookups
 from gateway.saga.moves import Passage, Steps
@@ -70,6 +70,7 @@ class Settler:
             jitter=jitter,
         )
         self._live: set[asyncio.Task[Settled]] = set()
+        self._insisting: set[asyncio.Task[None]] = set()
         self._in_flight: set[str] = set()
         self._recovery = Recovery(
             journal,
@@ -127,6 +128,8 @@ class Settler:
         await self._recovery.stop()
         if self._live:
             await asyncio.wait(self._live, timeout=grace)
+        for task in self._insisting:
+            task.cancel()
 
     async def _resume(self, intent: Intent) -> None:
         """One round for an open entry that has no client waiting."""
@@ -139,11 +142,40 @@ class Settler:
 
     async def _settle(self, passage: Passage) -> Settled:
         try:
-            while await self._steps.take(passage):
-                pass
+            try:
+                while await self._steps.take(passage):
+                    pass
+            except NotOwner:
+                return await self._overruled(passage)
         except JournalUnavailable:
-            # The last recorded state is the truth; whoever opens the journal next goes on from there.
+            # The last recorded state is the truth; whoever opens the journal next goes on from there. But what this
+            # process alone learned by sending must not be lost while it lives.
+            if passage.knows is not None:
+                task = asyncio.create_task(self._keep_insisting(passage), name=f"insist {passage.intent.decision_id}")
+                self._insisting.add(task)
+                task.add_done_callback(self._insisting.discard)
             return passage.settled(reason="the journal is out of order")
-        except NotOwner:
-            return passage.settled(reason="another process settles this write")
         return passage.settled()
+
+    async def _overruled(self, passage: Passage) -> Settled:
+        """This process was taken for gone. What it knows by sending counts; else the others settle the write."""
+        try:
+            await self._steps.insist(passage)
+        except NotOwner:
+            await self._steps.follow(passage)
+            others = passage.intent.state in OPEN
+            return passage.settled(reason="another process settles this write" if others else None)
+        return await self._settle(passage) if passage.intent.state in OPEN else passage.settled()
+
+    async def _keep_insisting(self, passage: Passage) -> None:
+        """Until the journal can be had again. Nobody waits for this any more."""
+        passage.until, id_ = None, passage.intent.decision_id
+        self._in_flight.add(id_)  # two of one process must not settle it at once
+        try:
+            while passage.knows is not None:
+                await asyncio.sleep(self._settings.sweep_every)
+                with contextlib.suppress(JournalUnavailable):
+                    await self._overruled(passage)
+                    return
+        finally:
+            self._in_flight.discard(id_)

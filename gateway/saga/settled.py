@@ -53,10 +53,12 @@ class SettleSettings:
 
     `live_wait`: how long a client waits for the settling of its write. `send_window`: how long after the intent
     was made the write may still leave (a paused process that wakes up must not send what others gave up).
-    `late_apply`: how long after it may have left the server could still apply it; "not found" counts only then.
-    `most_refusals`: how often the server may refuse an undo before a person has to decide. `concurrency` bounds
-    the entries that are retried at once. `keep_closed`: how long the outcome of a write can be asked for.
-    `purge`: what was undone leaves history as well, where the server can do that.
+    `late_apply`: how long after it may have left the server could still apply it; "not found" counts only then, by a
+    clock of the looking process' own.
+    `most_refusals`: how often the server may refuse an undo before a person has to decide; `most_final_refusals`:
+    the same where the refusal cannot pass by itself. `concurrency` bounds the entries that are retried at once.
+    `keep_closed`: how long the outcome of a write can be asked for. `purge`: what was undone leaves history as well,
+    where the server can do that.
     """
 
     live_wait: float = 10.0
@@ -65,9 +67,11 @@ class SettleSettings:
     backoff_first: float = 0.2
     backoff_most: float = 60.0
     most_refusals: int = 8
+    most_final_refusals: int = 2
     most_defects: int = 3
     concurrency: int = 8
     sweep_every: float = 1.0
+    follow_every: float = 0.2
     keep_closed: float = 30 * 24 * 3600.0
     prune_every: float = 600.0
     purge: bool = False

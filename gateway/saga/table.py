@@ -9,11 +9,20 @@ from enum import StrEnum
 
 from gateway.saga.intent import Intent, State
 
+_TITLE = """# The life of a write
+
+Every move of a journalled write, made from `gateway/saga/table.py`; there are no others, live, after an outage and
+after a crash alike. What is durable "before the next outward effect" is on disk before anything else goes out. A closed
+write (committed, undone, rejected) is at its end, but for one case: a process that stood still when it was about to
+send, and was taken for gone, wakes up and knows by the server's answer better than those who closed the write.
+"""
+
 
 class Event(StrEnum):
     """What was learned about a write."""
 
     ANSWERED_STORED = "answered stored"  # the answer, or a look, proves that the server holds it
+    STORED_FOR_GOOD = "stored, nothing to judge"  # no rule looks at what the server holds
     ANSWERED_NOTHING = "answered, nothing written"  # If-None-Exist matched
     REFUSED = "refused"  # a status that stores nothing
     NOT_SENT = "not sent"  # no byte left
@@ -28,6 +37,8 @@ class Event(StrEnum):
     UNDO_DEFERRED = "undo deferred"
     UNDO_BLOCKED = "undo blocked"
     DEFECT = "defect"  # settling itself failed again and again
+    STORED_AFTER_ALL = "stored after all"  # the server's own answer, to a sender that had been taken for gone
+    SENT_AFTER_ALL = "sent after all"  # such a sender knows that it left, and no more
     RETRY_LOOK = "retry the look"  # a person
     RETRY_JUDGE = "retry the judgement"  # a person
     RETRY_UNDO = "retry the undo"  # a person
@@ -79,6 +90,7 @@ def _rows() -> Iterable[Transition]:
     before, behind = Durable.BEFORE, Durable.BEHIND
     for state, event, after, durable, outward in (
         (intended, Event.ANSWERED_STORED, stored, behind, Outward.READ_BACK),
+        (intended, Event.STORED_FOR_GOOD, committed, before, Outward.ANSWER),
         (intended, Event.ANSWERED_NOTHING, committed, before, Outward.ANSWER),
         (intended, Event.REFUSED, rejected, before, Outward.ANSWER),
         (intended, Event.NOT_SENT, rejected, before, Outward.REFUSE),
@@ -95,6 +107,11 @@ def _rows() -> Iterable[Transition]:
         (compensating, Event.UNDO_DEFERRED, compensating, before, Outward.WAIT),
         (compensating, Event.UNDO_BLOCKED, stuck, before, Outward.ALARM),
         (compensating, Event.DEFECT, stuck, before, Outward.ALARM),
+        (rejected, Event.STORED_AFTER_ALL, stored, before, Outward.READ_BACK),
+        (rejected, Event.SENT_AFTER_ALL, intended, before, Outward.LOOK),
+        (stuck, Event.STORED_AFTER_ALL, stored, before, Outward.READ_BACK),
+        (undone, Event.STORED_AFTER_ALL, stored, before, Outward.READ_BACK),
+        (undone, Event.SENT_AFTER_ALL, intended, before, Outward.LOOK),
         (stuck, Event.RETRY_LOOK, intended, before, Outward.LOOK),
         (stuck, Event.RETRY_JUDGE, stored, before, Outward.READ_BACK),
         (stuck, Event.RETRY_UNDO, compensating, before, Outward.UNDO),
@@ -115,11 +132,31 @@ def step(state: State, event: Event) -> Transition:
         raise IllegalTransition(state, event) from None
 
 
+_AFTER_ALL = {Event.ANSWERED_STORED: Event.STORED_AFTER_ALL, Event.ANSWER_LOST: Event.SENT_AFTER_ALL}
+
+
+def late(found: Intent | None, event: Event) -> Transition | None:
+    """The move that its sender's own knowledge makes, from where others left the entry (None: it was pruned).
+
+    A sender that was taken for gone knows best whether the write left and what the server answered. None: others know
+    as much, because they found what the server stored, or a person decided that it may stay.
+    """
+    state = State.REJECTED if found is None else found.state
+    if found is not None and found.stored_version is not None:
+        return None
+    return TABLE.get((state, event if state is State.INTENDED else _AFTER_ALL.get(event, event)))
+
+
 def retry_of(intent: Intent) -> Event:
     """Where a retry of a stuck entry goes on: never behind what is already known about it."""
     if intent.stored_version is None:
         return Event.RETRY_LOOK
     return Event.RETRY_UNDO if intent.failed else Event.RETRY_JUDGE
+
+
+def document() -> str:
+    """The page that shows the table to an operator (deploy/LIFE-OF-A-WRITE.md)."""
+    return f"{_TITLE}\n{picture()}"
 
 
 def picture() -> str:
@@ -133,3 +170,9 @@ def picture() -> str:
         for row in TABLE.values()
     ]
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(document())

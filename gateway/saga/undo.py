@@ -1,5 +1,6 @@
 """Executes a compensation: look, send the guarded undo, look again. What it means is judged in `compensation.py`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.errors import GatewayError
@@ -9,8 +10,9 @@ from gateway.fhir.resource import BodyLimits, parse
 from gateway.saga.capability import Capability
 from gateway.saga.compensation import Blocked, Deferred, Proven, Send, UndoAction, judge, plan, prepare, purge
 from gateway.saga.intent import Intent
+from gateway.saga.journal_port import NotOwner
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
-from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.saga.ports import AnswerLost, NotSent, TooLate, Upstream, UpstreamAnswer, UpstreamRequest
 
 _UNDO_SECONDS = 30.0
 _PURGE_SECONDS = 5.0  # a client may be waiting, for something that is undone already
@@ -19,11 +21,15 @@ Outcome = Proven | Deferred | Blocked
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undoer:
-    """Undoes one write, once. Trying again is the caller's: every request here is guarded by version."""
+    """Undoes one write, once. Trying again is the caller's: every request here is guarded by version.
+
+    `holds` says whether this process still surely holds the entry; raises NotOwner when it does not.
+    """
 
     upstream: Upstream
     lookups: Lookups
     limits: BodyLimits
+    holds: Callable[[], bool]
 
     async def undo(self, intent: Intent, capability: Capability) -> tuple[UndoAction | None, Outcome]:
         """What was tried, and what became of it."""
@@ -83,8 +89,13 @@ class Undoer:
         return Blocked(reason="the current version cannot be read, so it is not touched")
 
     async def _send(self, request: UpstreamRequest, *, seconds: float = _UNDO_SECONDS) -> UpstreamAnswer | None:
+        # The look before it may have taken longer than the lease.
+        if not self.holds():
+            raise NotOwner
         try:
-            return await self.upstream.send(request, seconds=seconds)
+            return await self.upstream.send(replace(request, may_leave=self.holds), seconds=seconds)
+        except TooLate:
+            raise NotOwner from None
         except (NotSent, AnswerLost):
             return None
 

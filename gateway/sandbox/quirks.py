@@ -35,6 +35,7 @@ class Quirks:
     # finding a write
     request_id_length: int = 16
     source_disabled: bool = False
+    tag_disabled: bool = False  # `_tag` is an unknown parameter
     search_cached_seconds: float = 0
     unknown_parameter: Literal["refuse", "everything", "nothing"] = "refuse"
     # content

@@ -30,16 +30,16 @@ def parse_query(query: str) -> Parameters:
 def find(store: Store, resource_type: str, parameters: Parameters) -> list[Version]:
     """The live resources of a type that match every parameter. Raises BadParameter."""
     wanted = [(name, value) for name, value in parameters if name not in RESULT_PARAMETERS]
-    if store.quirks.unknown_parameter == "nothing" and any(name not in _MATCHERS for name, _ in wanted):
+    if store.quirks.unknown_parameter == "nothing" and any(not _is_known(store, name) for name, _ in wanted):
         return []
     if store.quirks.unknown_parameter == "everything":
-        wanted = [(name, value) for name, value in wanted if name in _MATCHERS]
+        wanted = [(name, value) for name, value in wanted if _is_known(store, name)]
     return [v for v in store.live(resource_type) if all(matches(store, v, name, value) for name, value in wanted)]
 
 
 def matches(store: Store, version: Version, name: str, value: str) -> bool:
     """Whether one resource matches one parameter: comma means or. Raises BadParameter."""
-    if name not in _MATCHERS:
+    if not _is_known(store, name):
         raise BadParameter(f"unknown search parameter {name!r}")
     if name == "_source":
         if store.quirks.source_disabled:
@@ -51,11 +51,15 @@ def matches(store: Store, version: Version, name: str, value: str) -> bool:
 def check_names(store: Store, parameters: Parameters) -> None:
     """Refuses what `matches` would refuse, also when there is nothing to match. Raises BadParameter."""
     for name, _ in parameters:
-        unknown = name not in _MATCHERS and name not in RESULT_PARAMETERS
+        unknown = not _is_known(store, name) and name not in RESULT_PARAMETERS
         if unknown and store.quirks.unknown_parameter == "refuse":
             raise BadParameter(f"unknown search parameter {name!r}")
         if name == "_source" and store.quirks.source_disabled:
             raise BadParameter("the _source parameter is disabled on this server")
+
+
+def _is_known(store: Store, name: str) -> bool:
+    return name in _MATCHERS and not (name == "_tag" and store.quirks.tag_disabled)
 
 
 def _source(kept: str, wanted: str) -> bool:

@@ -85,7 +85,11 @@ class CapabilityProbe:
             return found
         search = await probes_harmless.source_search(self._lookups, _PROBED_TYPE)
         works = search.supported and search.selective
-        return replace(found, find_lost=FindLost.REQUEST_ID if works else FindLost.HISTORY)
+        # Software that searches by them records them as they came, unless something in between replaces the header:
+        # then what is read back says otherwise, and counts more (`saga.find.Stamps`).
+        return replace(
+            found, find_lost=FindLost.REQUEST_ID if works else FindLost.HISTORY, records_ids=works or found.records_ids
+        )
 
     def _chosen(self, found: Capability) -> Capability:
         """The operator's word counts where it names a way that this gateway has."""

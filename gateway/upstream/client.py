@@ -21,6 +21,7 @@ from gateway.saga.ports import (
     AnswerTooLarge,
     Headers,
     NotSent,
+    TooLate,
     Unreachable,
     UpstreamAnswer,
     UpstreamRequest,
@@ -79,6 +80,8 @@ class UpstreamClient:
         """One exchange, read whole up to `max_answer_bytes` within `seconds`. Raises NotSent or AnswerLost."""
         building = await self._build(request, seconds)
         most = self._settings.max_answer_bytes
+        if request.may_leave is not None and not request.may_leave():
+            raise TooLate("it may no longer leave")
         try:
             async with building.build_streamed() as response:
                 body = await response.body_reader.read(most + 1)  # up to so many bytes, or all there are

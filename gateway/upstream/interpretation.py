@@ -90,7 +90,7 @@ def _lines(found: Findings) -> Iterator[Line]:
     yield _request_id(found)
     yield _search("Found again by request id", found.source, "lost creations are looked for by request id")
     yield _search("Found again by history", found.history, "first versions are looked for in the type's history")
-    yield _search("Found again by tag", found.tag, "not used: the gateway sends what was judged, unchanged")
+    yield _search("Found again by tag", found.tag, "only with find_lost_writes: tag, which adds one to what is sent")
     yield _update(found)
     yield _update_absent(found)
     yield _unchanged(found)

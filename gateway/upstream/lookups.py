@@ -3,21 +3,22 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from gateway import steady_clock
 from gateway.errors import GatewayError
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
+from gateway.saga.content import updated_at
 from gateway.saga.lookup_port import Absent, Hits, Look, Seen, Trouble, Unclear
 from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
 from gateway.saga.proof import etag_version, located
+from gateway.upstream.server_clock import date_of
 
 # HAPI answers a repeated search from a cache for a minute, also an empty one (RFC 9111 section 5.2.1.4).
 _UNCACHED = ((b"accept", b"application/fhir+json"), (b"cache-control", b"no-cache"))
 _CLOCK_SKEW = 600.0  # seconds by which the server's clock may differ from ours
-_DATE_MARGIN = 2.0  # `Date` has whole seconds, and the answer took some time
+_NODES_DIFFER = 60.0  # seconds by which the clocks of one server's machines may differ
 _PAGE = 200
 _MOST_PAGES = 50
 _OK, _NOT_FOUND, _GONE = 200, 404, 410
@@ -44,23 +45,25 @@ class UpstreamLookups:
         """GET [type]/[id]/_history/[version] (http://hl7.org/fhir/R4/http.html#vread)."""
         return await self._read(type_, id_, f"{type_}/{id_}/_history/{version}")
 
-    async def by_request_id(self, type_: str, request_id: str, since: float) -> Hits:
+    async def by_request_id(self, type_: str, request_id: str, since: float, *, by_server: float | None = None) -> Hits:
         """GET [type]?_source=#id, bounded by time: HAPI keeps the request id in a column without an index."""
-        query = f"_source=%23{quote(request_id, safe='')}&_lastUpdated=ge{_instant(since)}&_count={_PAGE}"
-        return await self._pages(type_, query, asked=since)
+        asked = _instant(since if by_server is None else by_server)
+        query = f"_source=%23{quote(request_id, safe='')}&_lastUpdated=ge{asked}&_count={_PAGE}"
+        return await self._pages(type_, query, asked=since, by_server=by_server)
 
     async def by_tag(self, type_: str, system: str, code: str) -> Hits:
         """GET [type]?_tag=system|code (http://hl7.org/fhir/R4/search.html#tag). Unverified."""
         return await self._pages(type_, f"_tag={quote(system, safe='')}%7C{quote(code, safe='')}&_count={_PAGE}")
 
-    async def history(self, type_: str, id_: str | None, since: float, *, probing: bool = False) -> Hits:
+    async def history(
+        self, type_: str, id_: str | None, since: float, *, by_server: float | None = None, probing: bool = False
+    ) -> Hits:
         """GET [type]/_history or [type]/[id]/_history, since (http://hl7.org/fhir/R4/http.html#history)."""
         path = f"{type_}/_history" if id_ is None else f"{type_}/{id_}/_history"
         if not since:
             return await self._pages(path, f"_count={_PAGE}")
-        return await self._pages(
-            path, f"_since={_instant(since)}&_count={_PAGE}", since=since, asked=None if probing else since
-        )
+        query = f"_since={_instant(since if by_server is None else by_server)}&_count={_PAGE}"
+        return await self._pages(path, query, asked=None if probing else since, by_server=by_server)
 
     async def _get(self, path: str, query: str = "") -> UpstreamAnswer | Unclear:
         try:
@@ -101,21 +104,24 @@ class UpstreamLookups:
             named = ""  # kept as seen: whoever looks decides that it is another resource
         return Seen(id=named, version=version, resource=resource, body=answer.body)
 
-    async def _pages(self, path: str, query: str, *, asked: float | None = None, since: float = 0.0) -> Hits:
+    async def _pages(
+        self, path: str, query: str, *, asked: float | None = None, by_server: float | None = None
+    ) -> Hits:
         """Every page: a hit on the second one must not pass for none.
 
-        What was made before `since`, by the server's clock, is left out. `asked` is the time in the query; where
-        the clocks disagree about it, what is not found may be there all the same.
+        What was made clearly before `by_server`, the time asked about on the server's own clock, is left out. Where
+        that is not known, `asked` is the time in the query by a clock of ours, perhaps another machine's; where the
+        clocks disagree about it, what is not found may be there all the same.
         """
         hits: list[Seen] = []
         for _ in range(_MOST_PAGES):
             page = await self._page(path, query)
             if isinstance(page, Unclear):
                 return page
-            bundle, ahead = page
-            if ahead is not None and asked is not None and not self._agree(asked, ahead):
+            bundle, date = page
+            if date is not None and asked is not None and not self._agree(asked, date, by_server):
                 return Unclear(trouble=Trouble.OUTAGE)
-            hits += [hit for hit in _entries(bundle) if not _older(hit.resource, since, ahead)]
+            hits += [hit for hit in _entries(bundle) if not _older(hit.resource, by_server)]
             following = self._next(bundle)
             if following is None:
                 return tuple(hits)
@@ -124,12 +130,14 @@ class UpstreamLookups:
             path, query = following
         return Unclear(trouble=Trouble.UNSUPPORTED)
 
-    def _agree(self, asked: float, ahead: float) -> bool:
-        """Whether both clocks are the same within the skew, and the time asked about is not yet to come."""
-        return abs(ahead) <= _CLOCK_SKEW and asked <= self._clock() + ahead + _CLOCK_SKEW
+    def _agree(self, asked: float, date: float, by_server: float | None) -> bool:
+        """Whether the time asked about has come for the server, too; its own word needs no other clock."""
+        if by_server is not None:
+            return by_server <= date + _NODES_DIFFER
+        return abs(date - self._clock()) <= _CLOCK_SKEW and asked <= date + _CLOCK_SKEW
 
     async def _page(self, path: str, query: str) -> tuple[JsonObject, float | None] | Unclear:
-        """The bundle, and by how many seconds the server's clock is ahead."""
+        """The bundle, and what time it is on the server, when it says so."""
         answer = await self._get(path, query)
         if isinstance(answer, Unclear):
             return answer
@@ -141,15 +149,7 @@ class UpstreamLookups:
             return Unclear(trouble=Trouble.UNPARSEABLE)
         if bundle.get("resourceType") != "Bundle":
             return Unclear(trouble=Trouble.UNPARSEABLE)
-        return bundle, self._ahead(answer)
-
-    def _ahead(self, answer: UpstreamAnswer) -> float | None:
-        """From `Date` (RFC 9110 section 6.6.1), to the second; None when the server does not say."""
-        try:
-            date = parsedate_to_datetime(answer.header(b"date") or "")
-        except ValueError:
-            return None
-        return date.timestamp() - self._clock()
+        return bundle, date_of(answer)
 
     def _next(self, bundle: JsonObject) -> tuple[str, str] | Unclear | None:
         """The link to the next page, only below the base: a link elsewhere is not followed with our credentials."""
@@ -183,16 +183,10 @@ def _entries(bundle: JsonObject) -> list[Seen]:
     return seen
 
 
-def _older(resource: JsonObject, since: float, ahead: float | None) -> bool:
-    """Whether a version was made before `since`, by the server's own clock. In doubt it was not."""
-    meta = resource.get("meta")
-    updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
-    if ahead is None or not isinstance(updated, str):
-        return False
-    try:
-        return datetime.fromisoformat(updated).timestamp() < since + ahead - _DATE_MARGIN
-    except ValueError:
-        return False
+def _older(resource: JsonObject, by_server: float | None) -> bool:
+    """Whether a version was clearly made before an instant of the server's own clock. In doubt it was not."""
+    updated = updated_at(resource)
+    return by_server is not None and updated is not None and updated < by_server - _NODES_DIFFER
 
 
 def _meta_version(resource: JsonObject) -> str | None:

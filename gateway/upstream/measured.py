@@ -4,6 +4,7 @@ import time
 from typing import Protocol
 
 from gateway.saga.ports import AnswerLost, NotSent, StreamedAnswer, Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.upstream.server_clock import ServerClock
 
 
 class ExchangeMetrics(Protocol):
@@ -13,11 +14,15 @@ class ExchangeMetrics(Protocol):
 
 
 class Measured:
-    """Passes everything on to `inner`. Streams are counted by whoever opens them: their end is the client's."""
+    """Passes everything on to `inner`. Streams are counted by whoever opens them: their end is the client's.
 
-    def __init__(self, inner: Upstream, metrics: ExchangeMetrics) -> None:
+    `server_clock` is shown each answer.
+    """
+
+    def __init__(self, inner: Upstream, metrics: ExchangeMetrics, server_clock: ServerClock | None = None) -> None:
         self._inner = inner
         self._metrics = metrics
+        self._server_clock = server_clock or ServerClock()
 
     async def send(self, request: UpstreamRequest, *, seconds: float | None = None) -> UpstreamAnswer:
         """As the port says."""
@@ -26,6 +31,7 @@ class Measured:
         try:
             answer = await self._inner.send(request, seconds=seconds)
             code = answer.status
+            self._server_clock.saw(answer)
         except NotSent:
             code = "not_sent"
             raise

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from gateway.saga.ports import Headers, NotSent, Overloaded, Unreachable, UpstreamAnswer, UpstreamRequest
+from gateway.saga.ports import Headers, NotSent, Overloaded, TooLate, Unreachable, UpstreamAnswer, UpstreamRequest
 from gateway.upstream.connection import Connection
 from gateway.upstream.credentials import Authorization, authorization
 from gateway.upstream.settings import UpstreamSettings
@@ -70,6 +70,8 @@ class UpstreamConnections:
         content = message(request, self._origin, await self._authorization.value())
         connection = pool.take() or await pool.wait(deadline)
         try:
+            if request.may_leave is not None and not request.may_leave():
+                raise TooLate("it may no longer leave")
             return await connection.send(
                 content,
                 bodiless=request.method == "HEAD",

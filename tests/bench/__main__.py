@@ -55,10 +55,10 @@ def _measure(folder: Path, stack: ExitStack, seconds: int, console: Console) -> 
     servers: list[tuple[str, Callable[[], tuple[Child, str]], Load]] = [
         ("nginx", lambda: parts.nginx_proxy(folder, origin), known),
         (BARE, lambda: parts.bare(folder, origin), known),
-        ("gateway, 0 rules", lambda: parts.judging(folder, origin, issuer.url, 0), known),
-        ("gateway, 10 rules", lambda: parts.judging(folder, origin, issuer.url, 10), known),
-        ("gateway, 100 rules", lambda: parts.judging(folder, origin, issuer.url, 100), known),
-        ("gateway, 10 rules, every token new", lambda: parts.judging(folder, origin, issuer.url, 10), new),
+        ("gateway, 0 rules", lambda: _gateway(folder, origin, issuer.url, 0), known),
+        ("gateway, 10 rules", lambda: _gateway(folder, origin, issuer.url, 10), known),
+        ("gateway, 100 rules", lambda: _gateway(folder, origin, issuer.url, 100), known),
+        ("gateway, 10 rules, every token new", lambda: _gateway(folder, origin, issuer.url, 10), new),
     ]
     measured: list[Measured] = []
     for name, make, load in servers:
@@ -72,6 +72,11 @@ def _measure(folder: Path, stack: ExitStack, seconds: int, console: Console) -> 
                 with console.status(f"{name}, {connections} connections"):
                     measured.append(run(name, url, child.pid, load, connections=connections, seconds=seconds))
     return measured
+
+
+def _gateway(folder: Path, origin: str, issuer: str, rules: int) -> tuple[Child, str]:
+    running = parts.judging(folder, origin, issuer, parts.plain(rules))
+    return running.child, running.url
 
 
 def _bare(measured: list[Measured], connections: int) -> Measured:

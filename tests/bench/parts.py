@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.sandbox.issuer import SandboxIssuer
@@ -19,6 +20,7 @@ PATIENT = {
     "name": [{"family": "Example", "given": ["Ada"]}],
     "birthDate": "1970-01-01",
 }
+CLAIMS = {"client_id": "lab", "sub": "lab", "scope": "system/Observation.cu", "org_type": "lab"}
 _NGINX = """\
 worker_processes 1;
 daemon off;
@@ -41,6 +43,8 @@ http {{
 _STUB = """\
 location / {{ return 200 '{{}}'; }}
 location /fhir/Patient/ada {{ add_header ETag 'W/"1"' always; return 200 '{patient}'; }}
+location = /fhir/metadata {{ return 200 '{{"resourceType": "CapabilityStatement", "software": {{"name": "stub"}}}}'; }}
+location /fhir/Observation/1/_history/1 {{ add_header ETag 'W/"1"' always; return 200 '{stored}'; }}
 location /fhir/Observation {{
       add_header ETag 'W/"1"' always;
       add_header Location 'http://127.0.0.1:{port}/fhir/Observation/1/_history/1' always;
@@ -50,11 +54,19 @@ _CONFIGURATION = """\
 listen: 127.0.0.1:{port}
 public_url: http://127.0.0.1:{port}/fhir
 admin: 127.0.0.1:{admin_port}
-upstream: {{url: "{origin}/fhir"}}
+upstream: {{url: "{origin}/fhir", timeout: {timeout}}}
 issuers: [{{issuer: "{issuer}", jwks_uri: "{issuer}/keys", audiences: [bench]}}]
 policies: [{policy}]
-journal: sqlite:{name}.db
 decision_log: {name}.ndjson
+{journal}
+"""
+# Judged on what the server stored: in mode `audit` the answer is read back, enforced the write is journalled as well.
+_AFTER = """\
+  - id: stored-for-the-same-patient
+    phase: after
+    mode: {mode}
+    cel: stored.?subject.?reference == resource.?subject.?reference
+    deny: {{code: conflict, message: The server filed the result under another patient.}}
 """
 
 
@@ -80,8 +92,8 @@ def result() -> dict[str, object]:
     }
 
 
-def policy(rules: int) -> str:
-    """A policy with a number of CEL rules, all of which hold, over different elements."""
+def policy(rules: int, after: str | None = None) -> str:
+    """A policy with a number of CEL rules, all of which hold, over different elements. `after`: a mode for one more."""
     expressions = (
         "patient.identifier.exists(i, has(i.system) && i.system == 'https://plan.example/member')",
         "resource.status in ['final', 'amended', 'corrected']",
@@ -94,13 +106,19 @@ def policy(rules: int) -> str:
         "resource.?effectiveDateTime.orValue('') > '2000-01-{number:02d}'",
         "claims.client_id != 'nobody-{number}'",
     )
-    lines = ["policy: bench", "title: The benchmark's", "owner: nobody", "permit: [create]", "resources: [Observation]"]
+    lines = [
+        "policy: bench",
+        "title: The benchmark's",
+        "owner: nobody",
+        "permit: [create, update]",
+        "resources: [Observation]",
+    ]
     lines += ["patient: required", *(["rules:"] if rules else [])]
     for number in range(rules):
         cel = expressions[number % len(expressions)].format(number=number)
         lines += [f"  - id: rule-{number}", f"    cel: {json.dumps(cel)}"]
         lines += [f"    deny: {{code: business-rule, message: Rule {number} did not hold.}}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + (_AFTER.format(mode=after) if after else "")
 
 
 def _nginx(folder: Path, name: str, port: int, *, location: str, upstream: str = "") -> Child:
@@ -135,17 +153,45 @@ def bare(folder: Path, origin: str) -> tuple[Child, str]:
     return Child(command, log=folder / "bare.log", ready=f"{url}/"), url
 
 
-def judging(folder: Path, origin: str, issuer: str, rules: int) -> tuple[Child, str]:
-    """A gateway with a number of rules."""
-    port, admin_port, name = free_port(), free_port(), f"gateway-{rules}"
-    (folder / f"{name}-policy.yaml").write_text(policy(rules))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """A gateway to be run: its policy, the lines of its configuration that say where the journal is, and how long
+    the FHIR server may take."""
+
+    name: str
+    policy: str
+    journal: str
+    timeout: str = "30s"
+
+
+def plain(rules: int) -> Judging:
+    """A number of rules before the write, and none after it."""
+    name = f"gateway-{rules}"
+    return Judging(name=name, policy=policy(rules), journal=f"journal: sqlite:{name}.db")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A gateway that was not started yet, and where it will be."""
+
+    child: Child
+    url: str
+    admin: str
+
+
+def judging(folder: Path, origin: str, issuer: str, made: Judging) -> Running:
+    """The gateway, configured."""
+    port, admin_port, name = free_port(), free_port(), made.name
+    (folder / f"{name}-policy.yaml").write_text(made.policy)
     configuration = folder / f"{name}.yaml"
     configuration.write_text(
         _CONFIGURATION.format(
-            port=port, admin_port=admin_port, origin=origin, issuer=issuer, name=name, policy=f"{name}-policy.yaml"
+            port=port, admin_port=admin_port, origin=origin, issuer=issuer, name=name, policy=f"{name}-policy.yaml",
+            journal=made.journal, timeout=made.timeout,
         )
-    )
-    return gateway(configuration, admin_port=admin_port, log=folder / f"{name}.log"), f"http://127.0.0.1:{port}"
+    )  # fmt: skip
+    child = gateway(configuration, admin_port=admin_port, log=folder / f"{name}.log")
+    return Running(child=child, url=f"http://127.0.0.1:{port}", admin=f"http://127.0.0.1:{admin_port}")
 
 
 @contextmanager
@@ -165,7 +211,6 @@ def issuer() -> Iterator[SandboxIssuer]:
 
 def tokens(one: SandboxIssuer, path: Path, count: int) -> Path:
     """A file with a token a line."""
-    claims = {"client_id": "lab", "sub": "lab", "scope": "system/Observation.cu", "org_type": "lab"}
-    lines: Sequence[str] = [one.mint(claims) for _ in range(count)]
+    lines: Sequence[str] = [one.mint(CLAIMS) for _ in range(count)]
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -57,6 +57,29 @@ class PostgreSql:
         """`immediate` is as good as kill -9 for every process of the server."""
         self._control("stop", "-m", mode, "-t", "60")
 
+    def restart(self) -> None:
+        """Stops and starts it in good order."""
+        self.stop()
+        self.start()
+
+    def presenting(self, certificate: bytes, key: bytes) -> "PostgreSql":
+        """Serves TLS with this certificate and key (PEM) from now on."""
+        for name, content in (("server.crt", certificate), ("server.key", key)):
+            path = self.folder / name
+            path.write_bytes(content)
+            path.chmod(0o600)
+            if self._as:
+                user = pwd.getpwnam("postgres")
+                os.chown(path, user.pw_uid, user.pw_gid)
+        for setting in (
+            "ssl = on",
+            f"ssl_cert_file = '{self.folder}/server.crt'",
+            f"ssl_key_file = '{self.folder}/server.key'",
+        ):
+            self.sql(f"ALTER SYSTEM SET {setting}", database="postgres")
+        self.restart()
+        return self
+
     def database(self) -> Target:
         """A fresh, empty database."""
         self._databases += 1
@@ -73,6 +96,11 @@ class PostgreSql:
         environment = {**os.environ, "PGPASSWORD": PASSWORD}
         ended = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=environment)
         return ended.stdout.strip()
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's; its children are the server's other processes."""
+        return int((self._cluster / "postmaster.pid").read_text().split()[0])
 
     def destroy(self) -> None:
         """Stops the server and removes all it wrote."""

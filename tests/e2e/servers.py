@@ -15,7 +15,7 @@ from gateway.sandbox.serving import free_port
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 ALL = "system/*.cu system/*.rs"
-START_SECONDS = 420  # the first start of a machine fetches and builds
+START_SECONDS = 600  # the first start of a machine fetches and builds
 
 
 class Issuer(Protocol):

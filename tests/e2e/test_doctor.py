@@ -81,7 +81,7 @@ def test_what_was_replaced_leaves_history_and_its_neighbours_stay(purging: Door)
     ]
 
 
-@pytest.fixture(scope="module", params=["request-id", "history", "assigned-id"])
+@pytest.fixture(scope="module", params=["request-id", "history", "assigned-id", "tag"])
 def relayed(
     servers: Servers, members: Door, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[tuple[Door, Relay]]:

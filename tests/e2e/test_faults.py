@@ -1,6 +1,7 @@
 """What becomes of a write when something breaks at the worst moment: a real gateway process before the sandbox.
 
-The sandbox's log is the truth: what was stored, what was removed, and that nothing was sent twice.
+The sandbox's log is the truth: what was stored, what was removed, and that nothing was sent twice. Crashes at each
+point are in tests/faults/test_crash_points.py.
 """
 
 import json
@@ -20,7 +21,6 @@ from tests.e2e.records import MEMBER, MUST_NOT_STAY, patient, result, text
 from tests.e2e.servers import SandboxTokens
 
 ALLOWED, FORBIDDEN = result(), result(note=[{"text": MUST_NOT_STAY}])
-CRASH_POINTS = ("after-intent", "after-send", "after-stored", "after-compensating", "after-undo")
 
 
 class World:
@@ -71,31 +71,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     yield world
     world.door.close()
     world.child.stop()
-
-
-@pytest.mark.parametrize("point", CRASH_POINTS)
-def test_a_forbidden_write_does_not_survive_a_crash(world: World, point: str) -> None:
-    world.door.start(FHIR_GATEWAY_CRASH_AT=point)
-    assert world.push(FORBIDDEN) is None
-    assert world.door.process.wait(10) == -9
-    world.door.start()
-    if point == "after-intent":
-        # Nothing had left, and nothing is sent for a client that is long gone.
-        assert world.effects() == []
-        return
-    world.until(["created", "deleted"])
-    world.door.settled()
-    assert world.effects() == ["created", "deleted"]
-
-
-@pytest.mark.parametrize("point", ["after-send", "after-stored"])
-def test_an_allowed_write_survives_a_crash_and_is_sent_once(world: World, point: str) -> None:
-    world.door.start(FHIR_GATEWAY_CRASH_AT=point)
-    assert world.push(ALLOWED) is None
-    assert world.door.process.wait(10) == -9
-    world.door.start()
-    world.door.settled()
-    assert world.effects() == ["created"]
 
 
 @pytest.mark.parametrize("switches", [{"drop_answer_after_store": True}, {"error_though_stored": True}])

@@ -13,8 +13,10 @@ import pytest
 
 from gateway.journal.postgres import PostgresJournal
 from gateway.journal.postgres_connection import Target, connected
+from gateway.journal.statements import migrations
 from gateway.saga.intent import State
 from gateway.saga.journal_port import JournalUnavailable, NotOwner
+from gateway.saga.table import Event
 from tests.e2e.cutting import Cutter
 from tests.e2e.postgresql import PostgreSql
 from tests.journal.contract import JournalContract, Place
@@ -117,6 +119,57 @@ async def test_a_paused_owner_that_wakes_up_does_no_harm(place: Database) -> Non
     await paused.advance(replace(again, state=State.STORED), expected=State.INTENDED)
     await paused.close()
     await other.close()
+
+
+async def test_a_lease_that_is_just_being_renewed_is_not_taken_over(place: Database) -> None:
+    """Whoever reads it as expired does not wait for the renewal, and does not go by what it read either."""
+    renewing, other = await place.open("renewing"), await place.open("other")
+    await renewing.begin(entry())
+    lapse(place, renewing)
+    with connected(place.target) as renewal:
+        renewal.execute("BEGIN")
+        later = "UPDATE lease SET expires_at = clock_timestamp() + interval '1 hour' WHERE owner = %s"
+        renewal.execute(later.encode(), (renewing.owner,))
+        started = time.monotonic()
+        assert await other.claim_orphans(5e3, 10) == 0
+        assert time.monotonic() - started < 1.5
+        renewal.execute("COMMIT")
+    assert await other.claim_orphans(5e3, 10) == 0
+    await renewing.close()
+    await other.close()
+
+
+async def test_what_another_is_just_taking_over_is_left_to_it(place: Database, journal: PostgresJournal) -> None:
+    """Also where no lease stands between the two: an entry that a person gave back is nobody's."""
+    held = await journal.begin(entry())
+    await journal.advance(replace(held, state=State.STUCK), expected=State.INTENDED)
+    await journal.decide("d1", Event.RETRY_LOOK, by="ann", why="look again", now=1.0)
+    with connected(place.target) as racer:
+        racer.execute("BEGIN")
+        racer.execute("UPDATE intent SET owner = 'racer', epoch = 1")
+        claiming = asyncio.create_task(journal.claim_orphans(5e3, 10))
+        await asyncio.sleep(0.3)
+        racer.execute("COMMIT")
+        assert await claiming == 0
+    assert place.sql("SELECT owner FROM intent") == "racer"
+
+
+async def test_a_sender_and_those_who_close_its_write_do_not_pass_each_other(place: Database) -> None:
+    """Late proof waits for a close that is under way, and reopens what it left."""
+    sender = await place.open("sender")
+    held = await sender.begin(entry())
+    with connected(place.target) as other:
+        other.execute("BEGIN")
+        other.execute("UPDATE intent SET owner = 'other', epoch = 1, state = 'rejected', body = '', facts = ''")
+        proof = replace(held, stored_id="o1", stored_version="2", updated_at=9.0)
+        reclaiming = asyncio.create_task(sender.reclaim(proof, Event.ANSWERED_STORED))
+        await asyncio.sleep(0.3)
+        assert not reclaiming.done()
+        other.execute("COMMIT")
+    reopened, event = await reclaiming
+    assert (event, reopened.owner, reopened.state) == (Event.STORED_AFTER_ALL, sender.owner, State.STORED)
+    assert await sender.get("d1") == reopened
+    await sender.close()
 
 
 async def test_without_the_database_nobody_is_surely_the_owner_for_long(server: PostgreSql, place: Database) -> None:
@@ -305,7 +358,7 @@ async def test_many_may_open_an_empty_database_at_once(place: Database) -> None:
     journals = await asyncio.gather(*(place.open(f"p{number}") for number in range(6)))
     await asyncio.gather(*(journal.begin(entry(number)) for number, journal in enumerate(journals)))
     assert place.sql("SELECT count(*) FROM intent") == "6"
-    assert place.sql("SELECT count(*) FROM schema_version") == "1"
+    assert place.sql("SELECT count(*) FROM schema_version") == str(len(migrations("postgresql")))
     for journal in journals:
         await journal.close()
 
@@ -319,3 +372,41 @@ async def test_payloads_are_sealed_and_leases_of_the_gone_forgotten(place: Datab
     assert place.sql("SELECT count(*) FROM lease") == "2"
     await journal.prune(0.0)
     assert place.sql("SELECT count(*) FROM lease") == "1"
+
+
+async def test_a_journal_of_before_the_keys_is_migrated_with_its_entries(place: Database) -> None:
+    """Version 1, as the release before left it."""
+    place.sql("CREATE TABLE schema_version (version INTEGER NOT NULL)")
+    place.sql("INSERT INTO schema_version VALUES (1)")
+    place.sql(migrations("postgresql")[0].script)
+    columns = (
+        "decision_id, write_id, owner, epoch, state, interaction, type, body, policy_revision, applied, facts, "
+        "client_id, issuer, started_at, attempts, refusals, next_attempt_at, failed, updated_at"
+    )
+    for id_, state in (("d1", "stored"), ("d2", "committed")):
+        place.sql(
+            f"INSERT INTO intent ({columns}) VALUES ('{id_}', 'w-{id_}', 'gone', 1, '{state}', 'create', "
+            "'Observation', '', 'r1', '[]', '', 'c', 'i', 1, 0, 0, 1, '[]', 1)"
+        )
+    one, two = await asyncio.gather(place.open("one"), place.open("two"))
+    assert place.sql("SELECT max(version) FROM schema_version") == str(migrations("postgresql")[-1].version)
+    assert await one.claim_orphans(10.0, 5) == 1
+    (due,) = await one.due(10.0, 5)
+    assert (due.state, due.read_back, due.idempotency_key, due.answer) == (State.STORED, True, None, None)
+    closed = await one.get("d2")
+    assert closed is not None
+    assert closed.state is State.COMMITTED
+    await one.begin(replace(entry(3), idempotency_key="k1"))
+    with pytest.raises(NotOwner):
+        await two.begin(replace(entry(4), idempotency_key="k1"))
+    await one.close()
+    await two.close()
+
+
+async def test_a_key_is_found_by_its_index(place: Database, journal: PostgresJournal) -> None:
+    await journal.keyed(["k1"])
+    plan = place.sql(
+        "SET enable_seqscan = off; "
+        "EXPLAIN SELECT decision_id FROM intent WHERE idempotency_key = ANY(ARRAY['k1', 'k2'])"
+    )
+    assert "intent_key" in plan

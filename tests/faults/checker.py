@@ -11,10 +11,12 @@ from gateway.saga.capability import GuardedDelete
 from gateway.saga.content import same_content
 from gateway.saga.intent import CLOSED, Intent, State, undo_id
 from gateway.sandbox.store import Event, Version
+from tests.faults.replicas import TIMEOUT
 from tests.faults.simulation import Operation, Simulation, status_of
 
 _CHANGES = ("created", "updated", "revived", "deleted")
 CONFLICT = 409
+_SAYING = TIMEOUT + 1.0  # seconds in which a sender has its answer, or knows that it has none, and has it recorded
 
 
 @dataclass(slots=True)
@@ -46,6 +48,8 @@ class Checker:
             *self._undos(),
             *self._current(),
             *self._guarded(),
+            *self._held(),
+            *self._keyed(),
         ]
 
     def _maker(self, target: str, version: str) -> str:
@@ -60,6 +64,18 @@ class Checker:
         for id_ in self.run.network.unannounced:
             yield f"3: {id_} left before its intent was durable"
 
+    def _held(self) -> Iterator[str]:
+        """Only who holds an entry acts for it, and moves it (PROMISES 7 and 8)."""
+        for request in self.run.network.unheld:
+            yield f"8: {request} left from a process that did not hold the entry"
+        for trespass in self.run.database.trespasses if self.run.database else ():
+            yield f"8: {trespass}"
+
+    def _unsaid(self, operation: Operation) -> bool:
+        """The one gap that the README names: it stood still before its first byte, and died before it could say so."""
+        sender, left_at = self.run.network.late.get(operation.intent.write_id, (None, 0.0))
+        return sender is not None and sender.died_at <= left_at + _SAYING
+
     def _once(self) -> Iterator[str]:
         arrived = [each.request_id for each in self.run.network.server.store.events if each.request_id in self.by_write]
         for id_ in set(arrived):
@@ -69,6 +85,8 @@ class Checker:
     def _ended(self, operation: Operation) -> Iterator[str]:
         """The journal's word, and the client's, against the server's."""
         entry = self.run.ended.get(operation.intent.write_id)
+        if self._unsaid(operation):
+            return
         if entry is not None:
             yield from self._recorded(operation, entry)
             yield from self._told(operation, entry)
@@ -131,7 +149,9 @@ class Checker:
         versions = self.versions[target]
         place = next(index for index, each in enumerate(versions) if each.version == event.version)
         before = self._maker(target, versions[place - 1].version) if place else ""
-        if before != operation.intent.write_id and not self._may_slip():
+        if before != operation.intent.write_id:
+            if self._may_slip(event):
+                return
             yield f"7: {event.request_id} {event.effect} {target} over a version of {before or 'the beginning'}"
         if operation.accepted:
             yield f"4: {operation.intent.write_id} was accepted and undone"
@@ -140,14 +160,17 @@ class Checker:
             if restored is not None and prior is not None and not same_content(restored, prior):
                 yield f"5: {event.request_id} restored other content than the version before"
 
-    def _may_slip(self) -> bool:
-        """Read, compare, delete: another writer can come in between; the README says so."""
-        return self.run.habit.capability.guarded_delete is GuardedDelete.READ_COMPARE
+    def _may_slip(self, event: Event) -> bool:
+        """Look, compare, undo, where the server guards nothing: another writer can slip in; the README says so."""
+        capability = self.run.habit.capability
+        if event.effect in ("updated", "revived"):  # a restore
+            return not capability.guarded_update and self.run.habit.quirks.if_match_ignored_on_update
+        return capability.guarded_delete is GuardedDelete.READ_COMPARE
 
     def _current(self) -> Iterator[str]:
         for version in self.run.network.server.store.live("Observation"):
             operation = self.by_write.get(self._maker(version.path, version.version))
-            if operation is None or status_of(version.resource) != "forbidden":
+            if operation is None or status_of(version.resource) != "forbidden" or self._unsaid(operation):
                 continue
             entry = self.run.ended.get(operation.intent.write_id)
             if entry is None or entry.state is not State.STUCK:
@@ -163,3 +186,19 @@ class Checker:
                 knew = operation.intent.prior_tombstone if before.deleted else operation.intent.prior_version
                 if knew != before.version:
                     yield f"4: {operation.intent.write_id} replaced {before.version} of {target}, and knew {knew}"
+
+    def _keyed(self) -> Iterator[str]:
+        """Under one key the server stored one write or none, and the client was told the truth about it."""
+        for insistence in self.run.insistences:
+            key = insistence.claim.keys[0]
+            applied = [
+                each for each in self.run.operations if each.intent.idempotency_key == key and self._applied(each)
+            ]
+            if len(applied) > 1:
+                yield f"key: {[each.intent.write_id for each in applied]} were stored under one key"
+            if insistence.told is None:
+                yield f"key: after {insistence.tries} tries the client was never told what became of its write"
+            elif insistence.told is State.COMMITTED and len(applied) != 1:
+                yield "key: the client was told that its write is stored, and it is not"
+            elif insistence.told is State.UNDONE and applied and not applied[0].forbidden:
+                yield f"key: {applied[0].intent.write_id} was allowed, and told as undone"

@@ -22,6 +22,7 @@ from gateway.sandbox.serving import free_port
 AUDIENCE = "http://gateway.example/fhir"
 FHIR = "application/fhir+json"
 MUST_NOT_STAY = "must not stay"
+MEMBER = {"resourceType": "Patient", "id": "member"}
 OPEN = {"intended", "stored", "compensating"}
 _POLICY = f"""
 policy: push
@@ -41,7 +42,7 @@ _CONFIGURATION = """\
 listen: 127.0.0.1:{port}
 public_url: {base}
 admin: 127.0.0.1:{admin}
-upstream: {{url: "{upstream}", timeout: 1s}}
+upstream: {{url: "{upstream}", timeout: {timeout}}}
 issuers:
   - issuer: {issuer}
     audiences: ["{audience}"]
@@ -90,33 +91,25 @@ class Nursery:
         self._process.stdout.close()
 
 
-class Hospital:
-    """One sandbox with an issuer, shared by the tests of a worker."""
+class Site:
+    """A FHIR server with one member, and who gives tokens for a gateway before it."""
 
-    def __init__(self, folder: Path) -> None:
-        held = folder / "member.json"
-        held.write_text(json.dumps({"resourceType": "Patient", "id": "member"}))
-        self.child: Child
-        self.child, self.base, self.issuer = sandbox(folder, audience=AUDIENCE, load=[held], lifetime=3600)
-        self.child.start().wait_ready()
+    timeout = "1s"  # what a gateway gives the server for an answer
+
+    def __init__(self, base: str, issuer: str, token_url: str) -> None:
+        self.base, self.issuer, self._token_url = base, issuer, token_url
         self.client = httpx.Client(trust_env=False, timeout=30)
-        self.token = self._token()
+        self.token = ""
 
-    def _token(self) -> str:
+    def refresh(self) -> "Site":
+        """A fresh token."""
         form = {"grant_type": "client_credentials", "client_id": "lab", "client_secret": "lab-secret"}
-        scope = "system/*.cu system/*.rs"
-        answer = self.client.post(f"{self.issuer}/token", data={**form, "scope": scope})
-        return str(answer.raise_for_status().json()["access_token"])
+        answer = self.client.post(self._token_url, data={**form, "scope": "system/*.cu system/*.rs"})
+        self.token = str(answer.raise_for_status().json()["access_token"])
+        return self
 
     def close(self) -> None:
         self.client.close()
-        self.child.stop()
-
-    def events(self) -> list[dict[str, Any]]:
-        """Every request that reached the server, in order."""
-        url = f"{self.base.removesuffix('/fhir')}/__sandbox/events"
-        found: list[dict[str, Any]] = self.client.get(url).json()
-        return found
 
     def put(self, id_: str, status: str) -> None:
         """Somebody writes around the gateway."""
@@ -131,13 +124,36 @@ class Hospital:
         return found
 
 
+class Hospital(Site):
+    """One sandbox with an issuer, shared by the tests of a worker."""
+
+    def __init__(self, folder: Path) -> None:
+        held = folder / "member.json"
+        held.write_text(json.dumps(MEMBER))
+        child, base, issuer = sandbox(folder, audience=AUDIENCE, load=[held], lifetime=3600)
+        self.child: Child = child
+        self.child.start().wait_ready()
+        super().__init__(base, issuer, f"{issuer}/token")
+        self.refresh()
+
+    def close(self) -> None:
+        super().close()
+        self.child.stop()
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every request that reached the server, in order."""
+        url = f"{self.base.removesuffix('/fhir')}/__sandbox/events"
+        found: list[dict[str, Any]] = self.client.get(url).json()
+        return found
+
+
 @dataclass(slots=True)
 class Gateway:
     """One gateway after another over one journal."""
 
     folder: Path
     nursery: Nursery
-    hospital: Hospital
+    site: Site
     pid: int = 0
     base: str = ""
     admin: str = ""
@@ -152,8 +168,9 @@ class Gateway:
                 port=port,
                 base=self.base,
                 admin=admin,
-                upstream=self.hospital.base,
-                issuer=self.hospital.issuer,
+                upstream=self.site.base,
+                timeout=self.site.timeout,
+                issuer=self.site.issuer,
                 audience=AUDIENCE,
             )
         )
@@ -172,7 +189,7 @@ class Gateway:
     def _ready(self) -> bool:
         assert self.nursery.exit_code(self.pid) is None, (self.folder / "log").read_text()[-3000:]
         try:
-            return self.hospital.client.get(f"{self.admin}/readyz").status_code == 200
+            return self.site.client.get(f"{self.admin}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -205,7 +222,7 @@ class Gateway:
 
     def push(self, method: str, path: str, body: bytes, **headers: str) -> httpx.Response | None:
         """One write; None when the connection broke."""
-        sent = {"authorization": f"Bearer {self.hospital.token}", "content-type": FHIR, **headers}
+        sent = {"authorization": f"Bearer {self.site.token}", "content-type": FHIR, **headers}
         try:
             with httpx.Client(trust_env=False, timeout=30) as client:
                 return client.request(method, f"{self.base}/{path}", content=body, headers=sent)

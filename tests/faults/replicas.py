@@ -6,42 +6,34 @@ that lives on virtual time, and the network by calls into the sandbox's server.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TypeVar, cast
 
 from gateway.errors import Issue, IssueCode, Unavailable
 from gateway.fhir.json import JsonObject
+from gateway.journal.postgres import PostgresJournal
 from gateway.journal.sqlite import SqliteJournal
 from gateway.journal.sqlite_writer import SqliteWriter
 from gateway.journal.writer import Job
+from gateway.policy.policy_set import PolicySet
 from gateway.saga.capability import Capability
 from gateway.saga.intent import Intent
-from gateway.saga.ports import AnswerLost, NotSent, StreamedAnswer, UpstreamAnswer, UpstreamRequest
+from gateway.saga.ports import AnswerLost, NotSent, StreamedAnswer, TooLate, UpstreamAnswer, UpstreamRequest
 from gateway.saga.settle import Settler, SettleSettings, Verified
 from gateway.sandbox.fhir_server import FhirServer
 from gateway.sandbox.store import Store
 from gateway.upstream.lookups import UpstreamLookups
+from tests.faults.lives import Life, clock, now
 from tests.saga.world import BASE, LIMITS, PATIENT, AsgiUpstream
 
 T = TypeVar("T")
-EPOCH = 1_700_000_000.0
 TIMEOUT = 10.0  # what a gateway waits for an answer
 LATEST = 30.0  # how long after it was sent the server may apply a write: below `late_apply`
 SETTINGS = SettleSettings(late_apply=TIMEOUT + LATEST / 1.2, most_refusals=6)
-
-
-def now() -> float:
-    """Seconds since the epoch, on the simulated wall clock."""
-    return EPOCH + asyncio.get_running_loop().time()
-
-
-def clock() -> datetime:
-    """The same for the sandbox's store."""
-    return datetime.fromtimestamp(now(), UTC)
 
 
 @dataclass(slots=True)
@@ -68,45 +60,19 @@ class Weather:
 
 
 @dataclass(slots=True)
-class Life:
-    """One process from its start to its death: every call of a port passes here."""
-
-    random: Random
-    dies_after: int | None
-    pauses_after: int | None
-    disk_fails_after: int | None = None
-    step: float = 0.0  # seconds by which this machine's clock is set from `steps_after` calls on
-    steps_after: int = 0
-    calls: int = 0
-    dead: asyncio.Event = field(default_factory=asyncio.Event)
-    paused_until: float = 0.0
-    tasks: list["asyncio.Task[None]"] = field(default_factory=list)
-
-    def clock(self) -> float:
-        """This machine's wall clock."""
-        return now() + (self.step if self.calls >= self.steps_after else 0.0)
-
-    async def passing(self) -> None:
-        """Die or stand still when it is time; a dead process never comes back from here."""
-        self.calls += 1
-        if self.calls == self.dies_after:
-            self.dead.set()
-        if self.calls == self.pauses_after:
-            self.paused_until = now() + self.random.uniform(1, 120)
-        if now() < self.paused_until:
-            await asyncio.sleep(self.paused_until - now())
-        if self.dead.is_set():
-            await asyncio.Event().wait()
-
-
-@dataclass(slots=True)
 class Network:
-    """The server and what lies before it. `intended` says whether a write id is durable at this moment."""
+    """The server and what lies before it. `recorded` says whether a write id is durable at this moment.
+
+    `unheld` are requests that left from a process that did not hold the entry when it was last asked; `late` are writes
+    that left though others had taken the entry over since: from whom, and when.
+    """
 
     weather: Weather
     server: FhirServer
-    intended: Callable[[str], bool]
+    recorded: Callable[[str], bool]
     unannounced: list[str] = field(default_factory=list)
+    unheld: list[str] = field(default_factory=list)
+    late: dict[str, tuple[Life, float]] = field(default_factory=dict)
     inner: AsgiUpstream = field(init=False)
     at_work: set["asyncio.Task[UpstreamAnswer]"] = field(default_factory=set)
 
@@ -116,15 +82,16 @@ class Network:
     def leave(self, request: UpstreamRequest) -> None:
         """A write is on its way: from here on it may be applied (PROMISES 3)."""
         id_ = dict(request.headers).get(b"x-request-id", b"").decode()
-        if request.method != "GET" and not id_.startswith("U") and not self.intended(id_):
+        if request.method != "GET" and not id_.startswith("U") and not self.recorded(id_):
             self.unannounced.append(id_)
 
-    async def exchange(self, request: UpstreamRequest) -> UpstreamAnswer:
-        """One exchange through the weather. Raises NotSent or AnswerLost."""
+    async def exchange(self, request: UpstreamRequest, last: Callable[[], Awaitable[None]]) -> UpstreamAnswer:
+        """One exchange through the weather; `last` comes right before the first byte. Raises NotSent or AnswerLost."""
         kind, random = self.weather.next(), self.weather.random
         await asyncio.sleep(random.uniform(0.001, 0.05))
         if kind == "refused":
             raise NotSent("refused")
+        await last()
         self.leave(request)
         if kind == "lost before":
             raise AnswerLost("lost on the way out")
@@ -159,13 +126,30 @@ class Port:
 
     life: Life
     network: Network
+    holds: Callable[[str], bool] = lambda _: True
 
     async def send(self, request: UpstreamRequest, *, seconds: float | None = None) -> UpstreamAnswer:
         await self.life.passing()
         try:
-            return await self.network.exchange(request)
-        finally:
+            answer = await self.network.exchange(request, partial(self._last, request))
+        except (NotSent, AnswerLost):
             await self.life.passing()
+            raise
+        await self.life.passing()
+        return answer
+
+    async def _last(self, request: UpstreamRequest) -> None:
+        """What is asked right before the first byte, and the instant between the answer and the byte."""
+        if request.may_leave is not None and not request.may_leave():
+            raise TooLate
+        id_ = dict(request.headers).get(b"x-request-id", b"").decode()
+        if request.method == "GET":
+            return
+        if not self.holds(id_):
+            self.network.unheld.append(f"{request.method} {request.path} ({id_})")
+        await self.life.leaving()
+        if not self.holds(id_):
+            self.network.late[id_] = self.life, now()
 
     def stream(self, request: UpstreamRequest) -> StreamedAnswer:
         raise NotImplementedError
@@ -188,13 +172,15 @@ class InlineWriter(SqliteWriter):
         self._disconnect()
         self._connection = None
 
-    async def do_later(self, begin: Callable[[sqlite3.Connection], Callable[[], T]]) -> T:
+    def queue(
+        self, begin: Callable[[sqlite3.Connection], Callable[[], T]], *, patient: bool = False
+    ) -> "asyncio.Future[T]":
         job: Job[sqlite3.Connection] = Job(
             begin, asyncio.get_running_loop().create_future(), asyncio.get_running_loop()
         )
         # As in the thread: a job that is queued is done, whether somebody waits for it or not.
         self._life.tasks.append(asyncio.create_task(self._perform(job)))
-        return cast("T", await job.done)
+        return cast("asyncio.Future[T]", job.done)
 
     async def _perform(self, job: Job[sqlite3.Connection]) -> None:
         async with self._order:
@@ -202,7 +188,7 @@ class InlineWriter(SqliteWriter):
             await asyncio.sleep(0.002)
             if self._life.calls >= (self._life.disk_fails_after or self._life.calls + 1) and self.broken is None:
                 self.broken = "SQLITE_FULL"
-                asyncio.get_running_loop().call_later(5, self._life.dead.set)  # somebody starts it anew
+                asyncio.get_running_loop().call_later(5, self._life.die)  # somebody starts it anew
             tellings = self._commit([job])
             await self._life.passing()
             for telling in tellings:
@@ -210,13 +196,18 @@ class InlineWriter(SqliteWriter):
 
 
 class Replica:
-    """One process: ports, journal and settler of its own."""
+    """One process: ports, journal and settler of its own. `holds` tells of an owner and a request id."""
 
-    def __init__(self, folder: Path, network: Network, capability: Capability, life: Life) -> None:
-        self.life = life
-        self.port = Port(life, network)
-        self.journal = SqliteJournal(folder / "journal.db", "replica")
-        self.journal._writer = InlineWriter(self.journal._writer, life)
+    def __init__(
+        self,
+        journal: SqliteJournal | PostgresJournal,
+        network: Network,
+        capability: Capability,
+        life: Life,
+        holds: Callable[[str, str], bool],
+    ) -> None:
+        self.life, self.journal = life, journal
+        self.port = Port(life, network, partial(holds, journal.owner))
         self.settler = Settler(
             self.port,
             self.journal,
@@ -240,6 +231,9 @@ class Replica:
         holds = stored.get("status") != "forbidden"
         return Verified(holds=holds, failed=() if holds else ("policy/rule",))
 
+    async def no_policies(self, revision: str) -> PolicySet | None:
+        return None
+
     async def start(self) -> "Replica":
         await self.journal.open()
         await self.settler.recover()
@@ -247,8 +241,16 @@ class Replica:
 
     def bury(self) -> None:
         """The kernel frees what the dead held."""
-        self.life.dead.set()
-        self.journal._lock.abandon()
+        self.life.die()
+        if isinstance(self.journal, SqliteJournal):
+            self.journal._lock.abandon()
+
+
+def inline(folder: Path, life: Life) -> SqliteJournal:
+    """The journal of one process in the file that all of them share."""
+    journal = SqliteJournal(folder / "journal.db", "replica")
+    journal._writer = InlineWriter(journal._writer, life)
+    return journal
 
 
 def server() -> FhirServer:

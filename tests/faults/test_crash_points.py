@@ -104,8 +104,8 @@ def test_killed_before_anything_left(tmp_path: Path, nursery: Nursery, hospital:
 
 
 @pytest.mark.parametrize(("write", "verdict", "point"), SENT)
-def test_killed(gateway: Gateway, write: str, verdict: str, point: CrashPoint) -> None:
-    push = Push.prepared(gateway.hospital, write, verdict)
+def test_killed(gateway: Gateway, hospital: Hospital, write: str, verdict: str, point: CrashPoint) -> None:
+    push = Push.prepared(hospital, write, verdict)
     gateway.start(FHIR_GATEWAY_CRASH_AT=point.value)
     assert push.send(gateway) is None
     assert gateway.ended() == -9
@@ -114,10 +114,10 @@ def test_killed(gateway: Gateway, write: str, verdict: str, point: CrashPoint) -
     assert gateway.states() == {"committed" if verdict == "allowed" else "undone": 1}
 
 
-@pytest.mark.parametrize(("write", "verdict", "point"), [case for case in SENT if case[0] in ("create", "update")])
-def test_told_to_stop(gateway: Gateway, write: str, verdict: str, point: CrashPoint) -> None:
+@pytest.mark.parametrize(("write", "verdict", "point"), SENT)
+def test_told_to_stop(gateway: Gateway, hospital: Hospital, write: str, verdict: str, point: CrashPoint) -> None:
     """SIGTERM at the same points: the client gets its answer, and the process ends well."""
-    push = Push.prepared(gateway.hospital, write, verdict)
+    push = Push.prepared(hospital, write, verdict)
     gateway.start(FHIR_GATEWAY_CRASH_AT=point.value, FHIR_GATEWAY_CRASH_SIGNAL="SIGTERM")
     answer = push.send(gateway)
     assert answer is not None
@@ -128,8 +128,8 @@ def test_told_to_stop(gateway: Gateway, write: str, verdict: str, point: CrashPo
 
 @pytest.mark.parametrize("point", [CrashPoint.AFTER_CLAIM, CrashPoint.AFTER_COMPENSATING, CrashPoint.AFTER_UNDO])
 @pytest.mark.parametrize("write", ["create", "update"])
-def test_killed_again_in_recovery(gateway: Gateway, write: str, point: CrashPoint) -> None:
-    push = Push.prepared(gateway.hospital, write, "forbidden")
+def test_killed_again_in_recovery(gateway: Gateway, hospital: Hospital, write: str, point: CrashPoint) -> None:
+    push = Push.prepared(hospital, write, "forbidden")
     gateway.start(FHIR_GATEWAY_CRASH_AT=CrashPoint.AFTER_SEND.value)
     assert push.send(gateway) is None
     assert gateway.ended() == -9

@@ -19,11 +19,16 @@ from gateway.saga.journal_port import JournalUnavailable
 from gateway.saga.settle import SettleSettings
 from tests.faults.disk import FULL, IOERR_WRITE, Disk, beneath_sqlite, failing_at, sound
 from tests.saga.test_recovery import Write as Writing
-from tests.saga.test_recovery import create, prepared, right, update
+from tests.saga.test_recovery import conditional, create, prepared, right, update, update_as_create
 from tests.saga.world import CAPABILITY, SETTINGS, World, observation
 
 QUICK: SettleSettings = replace(SETTINGS, send_window=0.12, late_apply=0.05, live_wait=0.3)
-WRITES = {"create": create, "update": update}
+WRITES = {
+    "create": create,
+    "update": update,
+    "update-as-create": update_as_create,
+    "conditional-create": conditional,
+}
 SECONDS = 3.0
 
 
@@ -90,26 +95,35 @@ async def test_power_loss_at_each_operation(folder: Path, write: Writing, status
         await gone_on(world, folder / f"after-{number}", write, status)
 
 
-@pytest.mark.parametrize("only_once", [True, False], ids=["once", "sticky"])
-@pytest.mark.parametrize("code", [FULL, IOERR_WRITE], ids=["ENOSPC", "EIO"])
-@pytest.mark.parametrize("status", ["final", "forbidden"])
-async def test_a_failing_disk(folder: Path, status: str, code: int, only_once: bool) -> None:
-    for number in range(1, await operations_of(folder, create, status) + 1):
+CODES = {"ENOSPC": FULL, "EIO": IOERR_WRITE}
+# Every code of every kind with one interaction, and each other interaction with each code.
+FAILING = [
+    ("create", status, code, often) for status in ("final", "forbidden") for code in CODES for often in ("once", "on")
+]
+FAILING += [
+    (write, "forbidden", code, often) for write in WRITES for code, often in (("ENOSPC", "on"), ("EIO", "once"))
+]
+
+
+@pytest.mark.parametrize(("write", "status", "code", "often"), sorted(set(FAILING)))
+async def test_a_failing_disk(folder: Path, write: str, status: str, code: str, often: str) -> None:
+    pushed = WRITES[write]
+    for number in range(1, await operations_of(folder, pushed, status) + 1):
         with beneath_sqlite(Disk()) as disk:
             world = await world_in(folder / f"at-{number}").begin()
-            plan = failing_at(number, code, only_once=only_once)
-            taken = await broken(world, disk, create, status, plan)
+            plan = failing_at(number, CODES[code], only_once=often == "once")
+            taken = await broken(world, disk, pushed, status, plan)
             requests = len(world.writes_sent())
             if world.journal.broken is not None:
                 # A write that would need the journal is refused from here on, also when the disk is well again.
                 disk.plan = sound
                 with pytest.raises(JournalUnavailable):
-                    await create(world, "final")
+                    await pushed(world, "final")
                 assert len(world.writes_sent()) == requests
             assert taken or requests == 0
             await world.buried()
             disk.plan = sound
-        await gone_on(world, world.folder, create, status)
+        await gone_on(world, world.folder, pushed, status)
 
 
 def intent(number: int) -> Intent:

@@ -68,7 +68,7 @@ async def test_nothing_is_sent_while_decisions_cannot_be_recorded(tmp_path: Path
 @pytest.mark.parametrize("crash_at", [None, CrashPoint.AFTER_CLAIM])
 def test_a_crash_point_shows_as_an_unsafe_setting(gateway: Gateway, crash_at: CrashPoint | None) -> None:
     gateway.start(**({} if crash_at is None else {"FHIR_GATEWAY_CRASH_AT": crash_at.value}))
-    status = gateway.hospital.client.get(f"{gateway.admin}/status").json()
+    status = gateway.site.client.get(f"{gateway.admin}/status").json()
     logged = [json.loads(line) for line in (gateway.folder / "log").read_text().splitlines() if line.startswith("{")]
     warned = [line["setting"] for line in logged if line["event"] == "gateway.unsafe_setting"]
     expected = [] if crash_at is None else [f"crash at {crash_at.value}"]

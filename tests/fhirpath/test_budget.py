@@ -85,7 +85,8 @@ def _least_budget(expression: str, resource: JsonObject) -> int:
 @pytest.mark.parametrize("pattern", ["(a+)+$b", "(a|aa)+$b", "(.*)*b$c", "a{1,500}b"])
 def test_patterns_do_not_backtrack(pattern: str) -> None:
     start = time.process_time()
-    assert run(f"name.family.first().matches('{pattern}')", LONG).values == [False]
+    family = "a" * 5_000
+    assert run(f"name.family.first().matches('{pattern}')", {"name": [{"family": family}]}).values == [False]
     assert time.process_time() - start < 1
 
 

@@ -14,11 +14,11 @@ class Notes:
     """A record that keeps what it was told."""
 
     def __init__(self) -> None:
-        self.begun = 0
+        self.in_flight_told: list[int] = []
         self.ended: list[tuple[int, str | None]] = []
 
-    def begins(self) -> None:
-        self.begun += 1
+    def in_flight(self, requests: int) -> None:
+        self.in_flight_told.append(requests)
 
     def __call__(self, trace: Trace, status: int, problem: GatewayError | None) -> None:
         self.ended.append((status, type(problem).__name__ if problem else None))
@@ -73,7 +73,8 @@ async def test_past_the_limit_a_request_is_turned_away_at_once() -> None:
     line.go.set()
     assert [status for status, _ in await asyncio.gather(*waiting)] == [200, 200]
     assert (await ask(app))[0] == 200
-    assert notes.begun == len(notes.ended) == 4
+    assert len(notes.ended) == 4
+    assert notes.in_flight_told == [1, 2, 3, 2, 1, 0, 1, 0]
     assert notes.ended[0] == (503, "TooBusy")
 
 

@@ -42,6 +42,52 @@ class JournalContract(Generic[J]):
         assert await journal.get("d1") == replace(written, owner=journal.owner)
         assert await journal.get("nobody") is None
 
+    async def test_a_keyed_entry_comes_back_as_it_was_written(self, journal: J) -> None:
+        written = replace(entry(), idempotency_key="k1", request_hash="r1", answer='{"status":201}', read_back=False)
+        held = await journal.begin(written)
+        assert await journal.get("d1") == held == replace(written, owner=journal.owner)
+        found = await journal.keyed(["k0", "k1"])
+        assert found == replace(held, body=b"", prior_body=None, facts="{}")
+        assert await journal.keyed(["k2"]) is None
+        assert await journal.keyed([]) is None
+
+    async def test_of_two_under_one_key_one_begins(self, journal: J, place: Place[J]) -> None:
+        other = await place.open("two")
+        racing = [
+            journals.begin(replace(entry(number), idempotency_key="k1"))
+            for number, journals in enumerate((journal, other) * 8)
+        ]
+        ended = await asyncio.gather(*racing, return_exceptions=True)
+        assert sum(isinstance(each, NotOwner) for each in ended) == 15
+        (won,) = [each for each in ended if not isinstance(each, BaseException)]
+        found = await other.keyed(["k1"])
+        assert found is not None
+        assert found.decision_id == won.decision_id
+        for number in range(20, 23):
+            await journal.begin(entry(number))  # without a key there is nothing to race for
+        assert journal.broken is other.broken is None
+        await other.close()
+
+    async def test_a_closed_entry_keeps_the_answer_and_lets_go_of_a_key(self, journal: J) -> None:
+        kept = await journal.begin(replace(entry(1), idempotency_key="k1", request_hash="r1"))
+        freed = await journal.begin(replace(entry(2), idempotency_key="k2", request_hash="r2"))
+        await journal.advance(replace(kept, state=State.COMMITTED, answer='{"status":200}'), expected=State.INTENDED)
+        await journal.advance(replace(freed, state=State.REJECTED, idempotency_key=None), expected=State.INTENDED)
+        found = await journal.keyed(["k1"])
+        assert found is not None
+        assert (found.state, found.answer, found.request_hash) == (State.COMMITTED, '{"status":200}', "r1")
+        assert await journal.keyed(["k2"]) is None
+        await journal.begin(replace(entry(3), idempotency_key="k2", request_hash="r3"))
+        with pytest.raises(NotOwner):
+            await journal.begin(replace(entry(4), idempotency_key="k1"))
+
+    async def test_a_key_is_kept_as_long_as_its_entry(self, journal: J) -> None:
+        held = await journal.begin(replace(entry(1), idempotency_key="k1"))
+        await journal.advance(replace(held, state=State.COMMITTED, updated_at=10.0), expected=State.INTENDED)
+        assert await journal.prune(11.0) == 1
+        assert await journal.keyed(["k1"]) is None
+        await journal.begin(replace(entry(2), idempotency_key="k1"))
+
     async def test_every_changing_field_is_written(self, journal: J) -> None:
         await journal.begin(entry())
         changed = replace(
@@ -154,11 +200,102 @@ class JournalContract(Generic[J]):
         with pytest.raises(NotOwner):
             await journal.advance(replace(stored, epoch=held.epoch + 1), expected=State.INTENDED)
         other = await place.open("two")
-        with pytest.raises(NotOwner):
-            await other.advance(stored, expected=State.INTENDED)
+        for state in (State.STORED, State.COMMITTED):
+            with pytest.raises(NotOwner):
+                await other.advance(replace(stored, state=state), expected=State.INTENDED)
+            with pytest.raises(NotOwner):
+                await journal.advance(replace(stored, state=state, epoch=held.epoch + 1), expected=State.INTENDED)
+            with pytest.raises(NotOwner):
+                await journal.advance(replace(stored, state=state), expected=State.COMPENSATING)
         await other.close()
         assert await journal.get("d1") == held
         journal.still_owner(held)
+
+    @pytest.mark.parametrize("state", [State.INTENDED, State.REJECTED, State.STUCK, State.UNDONE, None])
+    async def test_what_its_sender_learned_too_late_counts(
+        self, journal: J, place: Place[J], state: State | None
+    ) -> None:
+        """Taken over by another (and closed, and pruned): the sender has it again, with its payloads."""
+        held = await journal.begin(replace(entry(), if_none_exist="a=b"))
+        await place.die(journal)
+        other = await place.open("two")
+        assert await other.claim_orphans(500.0, 10) == 1
+        (taken,) = await other.due(500.0, 10)
+        if state is not State.INTENDED:
+            await other.advance(replace(taken, state=state or State.REJECTED), expected=State.INTENDED)
+        if state is None:
+            assert await other.prune(1e12) == 1
+        sender = await place.open("sender")
+        proof = replace(held, stored_id="o1", stored_version="2", created=False, updated_at=9.0)
+        reclaimed, event = await sender.reclaim(proof, Event.ANSWERED_STORED)
+        assert reclaimed == await sender.get("d1")
+        assert reclaimed == replace(proof, owner=sender.owner, epoch=reclaimed.epoch, state=State.STORED)
+        assert event is (Event.ANSWERED_STORED if state is State.INTENDED else Event.STORED_AFTER_ALL)
+        audited = [(each.event, each.by, each.at) for each in await sender.resolutions("d1")]
+        assert audited == ([] if state is State.INTENDED else [(event, sender.owner, 9.0)])
+        with pytest.raises(NotOwner):
+            await other.advance(replace(taken, state=State.REJECTED), expected=State.INTENDED)
+        await sender.advance(replace(reclaimed, state=State.COMMITTED), expected=State.STORED)
+        await other.close()
+        await sender.close()
+
+    async def test_what_others_know_or_a_person_decided_is_not_reclaimed(self, journal: J) -> None:
+        for number, (state, version) in enumerate(
+            [
+                (State.STORED, "1"),
+                (State.COMMITTED, "1"),
+                (State.UNDONE, "1"),
+                (State.STUCK, "1"),
+                (State.COMMITTED, None),
+            ]
+        ):
+            held = await journal.begin(entry(number))
+            known = replace(held, state=state, stored_id="o1" if version else None, stored_version=version)
+            await journal.advance(known, expected=State.INTENDED)
+            before = await journal.get(held.decision_id)
+            with pytest.raises(NotOwner):
+                await journal.reclaim(replace(held, stored_id="o1", stored_version="2"), Event.ANSWERED_STORED)
+            assert await journal.get(held.decision_id) == before
+            assert await journal.resolutions(held.decision_id) == ()
+
+    async def test_what_did_not_leave_is_closed_without_payloads(self, journal: J) -> None:
+        held = await journal.begin(entry())
+        reclaimed, event = await journal.reclaim(replace(held, reason="too late"), Event.NOT_SENT)
+        assert (reclaimed.state, event) == (State.REJECTED, Event.NOT_SENT)
+        kept = await journal.get("d1")
+        assert kept is not None
+        assert (kept.state, kept.reason, kept.body, kept.facts) == (State.REJECTED, "too late", b"", "{}")
+        with pytest.raises(NotOwner):
+            await journal.reclaim(held, Event.NOT_SENT)
+
+    async def test_a_move_that_nobody_waits_for_is_durable_a_moment_later(self, journal: J) -> None:
+        held = await journal.begin(entry())
+        stored = replace(held, state=State.STORED, stored_id="o1", stored_version="2")
+        await journal.advance_soon(stored, expected=State.INTENDED)
+        assert await journal.get("d1") == stored
+        committed = replace(stored, state=State.COMMITTED)
+        await journal.advance(committed, expected=State.STORED)
+        kept = await journal.get("d1")
+        assert kept is not None
+        assert (kept.state, kept.stored_version) == (State.COMMITTED, "2")
+
+    async def test_a_move_and_the_next_are_one_when_both_are_queued(self, journal: J, place: Place[J]) -> None:
+        held = [await journal.begin(entry(number)) for number in range(20)]
+        stored = [replace(each, state=State.STORED, stored_id="o1", stored_version="2") for each in held]
+        before = place.commits(journal)
+        soon = [journal.advance_soon(each, expected=State.INTENDED) for each in stored]
+        undoing = [replace(each, state=State.COMPENSATING, failed=("p/r",)) for each in stored]
+        await asyncio.gather(*soon, *(journal.advance(each, expected=State.STORED) for each in undoing))
+        assert [await journal.get(each.decision_id) for each in undoing] == undoing
+        assert place.commits(journal) - before - len(undoing) <= 2
+
+    async def test_a_move_that_nobody_waits_for_changes_nothing_that_is_not_held(self, journal: J) -> None:
+        held = await journal.begin(entry())
+        with pytest.raises(NotOwner):
+            await journal.advance_soon(replace(held, state=State.STORED, epoch=held.epoch + 1), expected=State.INTENDED)
+        assert await journal.get("d1") == held
+        with pytest.raises(NotOwner):
+            await journal.advance(replace(held, state=State.COMMITTED), expected=State.STORED)
 
     @pytest.mark.parametrize("state", sorted(CLOSED))
     async def test_a_closed_entry_has_no_payloads(self, journal: J, state: State) -> None:

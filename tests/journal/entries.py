@@ -21,5 +21,6 @@ def entry(number: int = 1, *, started_at: float = 1000.0, body: bytes = b"{}") -
         client_id="c",
         issuer="i",
         started_at=started_at,
+        server_time=started_at - 7.5,
         next_attempt_at=started_at,
     )

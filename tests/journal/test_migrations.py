@@ -1,15 +1,19 @@
 """A journal that an older program wrote is brought up to date, whole or not at all."""
 
 import asyncio
+import base64
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gateway.journal.sealing import Sealer, key_beside
 from gateway.journal.sqlite import SqliteJournal
 from gateway.journal.statements import migrations, statements
 from gateway.saga.intent import Intent, State
-from gateway.saga.journal_port import JournalUnavailable
+from gateway.saga.journal_port import JournalUnavailable, NotOwner
+from tests.journal.entries import entry
 
 COLUMNS = (
     "decision_id, write_id, owner, state, interaction, type, id, if_none_exist, body, prior_body, policy_revision, "
@@ -61,6 +65,38 @@ async def test_an_older_journal_is_migrated_and_its_open_writes_go_on(tmp_path: 
         assert connection.execute("PRAGMA user_version").fetchone() == (migrations("sqlite")[-1].version,)
     connection.close()
     assert "secret" not in str(row)
+
+
+async def test_a_journal_of_before_the_keys_is_migrated_with_its_entries(tmp_path: Path) -> None:
+    """Version 2, as the release before left it: open entries are still read back and judged, closed ones are kept."""
+    path = tmp_path / "journal.db"
+    older(path)
+    key_beside(path).write_bytes(base64.b64encode(b"k" * 32))
+    sealer = Sealer([b"k" * 32])
+    with sqlite3.connect(path) as connection:
+        connection.create_function(
+            "seal", 3, lambda id_, column, value: value and sealer.seal(_bytes(value), id_, column)
+        )
+        connection.executescript(migrations("sqlite")[1].script)
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    journal = SqliteJournal(path, "one")
+    await journal.open()
+    assert await journal.claim_orphans(10.0, 5) == 1
+    (due,) = await journal.due(10.0, 5)
+    assert (due.body, due.read_back) == (b'{"secret":"body"}', True)
+    assert (due.idempotency_key, due.request_hash, due.answer) == (None, None, None)
+    closed = await journal.get("d2")
+    assert closed is not None
+    assert closed.state is State.COMMITTED
+    await journal.begin(replace(entry(3), idempotency_key="k1"))
+    with pytest.raises(NotOwner):
+        await journal.begin(replace(entry(4), idempotency_key="k1"))
+    await journal.close()
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
 
 
 async def test_workers_that_start_together_migrate_once(tmp_path: Path) -> None:
@@ -116,12 +152,15 @@ def test_what_is_looked_for_often_is_found_by_an_index(tmp_path: Path) -> None:
         "open_revisions",
         "stored_versions",
         "get",
+        "keyed",
     )
     values = dict.fromkeys(
         ("owner", "epoch", "now", "limit", "bytes", "other", "most", "before", "type", "decision_id"), 1
     )
     for name in names:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {statements('sqlite')[name]}", {**values, "ids": "[]"})
+        plan = connection.execute(
+            f"EXPLAIN QUERY PLAN {statements('sqlite')[name]}", {**values, "ids": "[]", "keys": "[]"}
+        )
         steps = [row[3] for row in plan]
         assert not [step for step in steps if step == "SCAN intent"], (name, steps)
     connection.close()

@@ -42,6 +42,8 @@ def full_record(**changes: object) -> DecisionRecord:
         "reason": "UpstreamFault",
         "issue_codes": ("business-rule",),
         "checks": (outcome("a"), outcome("b", result=Result.FAIL)),
+        "idempotency_key": "canary-key",
+        "replay_of": "id-0",
         "write_id": "w1",
         "upstream_status": 201,
         "stored_version": "1",

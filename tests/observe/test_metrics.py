@@ -29,13 +29,14 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
 def exercise(metrics: Metrics, type_: str = "Observation") -> None:
     metrics.build_info("0.1.0")
     metrics.unsafe_settings(("allow_insecure",))
-    metrics.entered()
+    metrics.in_flight(1)
     metrics.request("create", type_, 201, 0.02, "allow", upstream_seconds=0.01)
     metrics.request(None, None, 404, 0.001, "none")
-    metrics.left()
+    metrics.in_flight(0)
     metrics.rejected("framing")
     metrics.decision("create", type_, "allow")
     metrics.rules((outcome("a"), outcome("b", result=Result.FAIL, mode=Mode.AUDIT, phase=Phase.AFTER)))
+    metrics.idempotency("replayed")
     metrics.evaluation("before", 0.0002)
     metrics.token("https://id.example", "ok")
     metrics.jwks_fetched("https://id.example", 1.0)
@@ -43,6 +44,7 @@ def exercise(metrics: Metrics, type_: str = "Observation") -> None:
     metrics.upstream("POST", 201, 0.01)
     metrics.undo("delete", "ok", 0.4)
     metrics.undo("delete", "conflict", 0.4)
+    metrics.reopened("stored after all")
     metrics.journal_entries({"stuck": 2}, 12.5)
     metrics.journal_commit("sqlite", 0.001)
     metrics.journal_error("sqlite")
@@ -61,13 +63,15 @@ def test_every_published_name_is_there() -> None:
         for name in (
             "http_requests_total", "http_request_duration_seconds_bucket", "http_overhead_seconds_count",
             "http_requests_in_flight", "rejected_requests_total", "decisions_total", "check_results_total",
+            "idempotent_requests_total",
             "check_duration_seconds_sum", "token_verifications_total", "jwks_last_success_timestamp_seconds",
             "patient_fetches_total", "patient_fetch_duration_seconds_bucket", "upstream_requests_total",
             "upstream_request_duration_seconds_bucket", "undo_attempts_total", "undo_duration_seconds_bucket",
-            "journal_entries", "journal_oldest_open_age_seconds", "journal_commit_duration_seconds_bucket",
-            "journal_errors_total", "policy_reloads_total", "policy_last_reload_successful",
-            "policy_last_reload_success_timestamp_seconds", "policy_set_info", "policy_checks",
-            "decision_log_records_total", "decision_log_queue_records", "build_info", "unsafe_setting_info",
+            "writes_reopened_total", "journal_entries", "journal_oldest_open_age_seconds",
+            "journal_commit_duration_seconds_bucket", "journal_errors_total", "policy_reloads_total",
+            "policy_last_reload_successful", "policy_last_reload_success_timestamp_seconds", "policy_set_info",
+            "policy_checks", "decision_log_records_total", "decision_log_queue_records", "build_info",
+            "unsafe_setting_info",
         )
     } <= names  # fmt: skip
     assert not any(name.endswith("_created") for name in names)
@@ -81,6 +85,7 @@ def test_values() -> None:
     assert value(metrics, "http_requests_in_flight") == 0
     assert value(metrics, "undo_attempts_total", action="delete", result="conflict") == 1
     assert value(metrics, "undo_duration_seconds_count", action="delete") == 1
+    assert value(metrics, "writes_reopened_total", event="stored after all") == 1
     assert value(metrics, "journal_entries", state="stuck") == 2
     assert value(metrics, "policy_last_reload_successful") == 0
     assert value(metrics, "policy_checks", mode="audit") == 0
@@ -122,7 +127,7 @@ metrics = Metrics(frozenset({"Observation"}))
 metrics.request("create", "Observation", 201, 0.02, "allow")
 metrics.policy_set("one", {"enforce": 1}, 1.0)
 metrics.policy_set("two", {"enforce": 2}, 2.0)
-metrics.entered()
+metrics.in_flight(1)
 metrics.fold()
 """
 

@@ -48,8 +48,8 @@ class Asked:
 async def test_what_judges_a_stored_write_goes_before_what_waits() -> None:
     asked = Asked()
     patients = Patients(asked, time.monotonic, Metrics())
-    await patients.read("member")
-    await patients.read("member", fresh=True)
+    await patients.fetched("member")
+    await patients.fetched("member", fresh=True)
     assert [request.urgent for request in asked.requests] == [False, True]
 
 

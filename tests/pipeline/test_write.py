@@ -1,11 +1,15 @@
 """Writes through the whole line: what the client is told, what the server holds, what is left behind."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
+from gateway import steady_clock
 from gateway.sandbox.quirks import Quirks
 from tests.pipeline.rig import AFTER, LAB, MEMBER, Rig, issues, observation, rigged
 
@@ -403,6 +407,69 @@ async def test_a_plain_write_whose_answer_was_lost_is_found_too_and_never_sent_a
         assert [each.method for each in rig.writes()] == ["POST"]
         told = await rig.send("GET", f"$write-outcome?decision={answer.headers['x-decision-id']}")
         assert {"name": "outcome", "valueCode": "committed"} in told.json()["parameter"]
+
+
+@pytest.mark.parametrize(("journalled", "states"), [("undoable", []), ("all", ["intended"])])
+async def test_a_plain_write_is_recorded_before_it_leaves_where_that_is_configured(
+    tmp_path: Path, journalled: str, states: list[str]
+) -> None:
+    """Killed with such a write in flight, the gateway knows of it at its next start."""
+    seen: list[str] = []
+
+    def look() -> None:
+        with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as journal:
+            seen.extend(state for (state,) in journal.execute("SELECT state FROM intent"))
+
+    async with rigged(tmp_path, {"lab": LAB}, extra=f"journal_writes: {journalled}\n") as rig:
+        rig.wire.before_the_next_write = look
+        answer = await rig.create(observation())
+        assert answer.status_code == 201
+        assert seen == states
+        told = await rig.send("GET", f"$write-outcome?decision={answer.headers['x-decision-id']}")
+        if journalled == "all":
+            assert {"name": "outcome", "valueCode": "committed"} in told.json()["parameter"]
+        else:
+            assert told.status_code == 404
+            assert "journalled only under an Idempotency-Key" in told.text
+
+
+@pytest.mark.parametrize("policy", [LAB, LAB + AFTER])
+async def test_a_clock_that_is_set_while_a_write_is_in_doubt_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    """The server applies it late; a day passes on the wall clock between the first look and the next."""
+    wall, step = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: wall() + step[0])
+    async with rigged(tmp_path, {"lab": policy}) as rig:  # which waits two seconds for an answer
+        rig.quirks(apply_late=4.0, strikes=1)
+        answer = await rig.create(observation())
+        assert answer.status_code >= 500
+        assert rig.store.current(("Observation", "1000")) is None, "it is looked for, and not there"
+        step[0] = 86_400.0
+        await asyncio.sleep(1.5)
+        step[0] = 0.0
+        for _ in range(200):
+            told = await rig.send("GET", f"$write-outcome?decision={answer.headers['x-decision-id']}")
+            if told.json()["parameter"][0]["valueCode"] != "open":
+                break
+            await asyncio.sleep(0.05)
+        assert told.json()["parameter"][0] == {"name": "outcome", "valueCode": "committed"}
+        assert [each.method for each in rig.writes()] == ["POST"]
+
+
+@pytest.mark.parametrize("policy", [LAB, LAB + AFTER])
+async def test_a_write_is_looked_for_from_before_it_left_whenever_it_is_journalled(tmp_path: Path, policy: str) -> None:
+    """A plain one is recorded when its answer is lost, perhaps half a minute later: the search begins before it."""
+    arrived: list[float] = []
+    async with rigged(tmp_path, {"lab": policy}, quirks=Quirks(drop_answer_after_store=True, strikes=1)) as rig:
+        rig.wire.before_the_next_write = lambda: arrived.append(steady_clock.now())
+        answer = await rig.create(observation())
+        assert answer.status_code == 201
+        entry = await rig.app._ports.journal.get(answer.headers["x-decision-id"])
+    assert entry is not None
+    assert entry.started_at < arrived[0]
+    assert entry.server_time is not None
+    assert arrived[0] - 10 < entry.server_time < arrived[0]
 
 
 async def test_a_record_that_another_writer_made_meanwhile_is_put_back(tmp_path: Path) -> None:

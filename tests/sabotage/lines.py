@@ -11,8 +11,21 @@ DISK = ("tests/faults/test_disk.py",)
 JOURNAL = ("tests/journal",)
 MISSED = ("tests/faults/test_safety_lines.py",)
 NETWORK = ("tests/faults/test_network.py",)
+# A real server, started for these tests alone: what row locks do, no model shows.
+POSTGRES = "tests/e2e/test_postgres.py::"
+_HELD = "TestContract::test_a_move_from_another_state_owner_or_epoch_is_refused"
+LATE = ("tests/saga/test_late_proof.py",)
+FINDING = ("tests/saga/test_find.py",)
 _WRITE = "tests/pipeline/test_write.py::"
 IDENTITY = ("tests/identity",)
+KEYED = ("tests/pipeline/test_idempotency.py",)
+
+
+# The ends of two statements, so that each is found alone.
+_MOVED = (
+    "failed = %(failed)s, reason = %(reason)s, updated_at = %(updated_at)s\nWHERE decision_id = %(decision_id)s AND "
+)
+_CLOSED = "answer = %(answer)s\nWHERE decision_id = %(decision_id)s AND "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +96,214 @@ LINES = (
         JOURNAL,
         SIMULATION,
     ),
+    # Leases
+    _line(
+        "a lease that has run out is never renewed",
+        8,
+        "gateway/journal/postgresql.sql",
+        "WHERE owner = %(owner)s AND epoch = %(epoch)s AND expires_at > clock_timestamp();",
+        "WHERE owner = %(owner)s AND epoch = %(epoch)s;",
+        SIMULATION,
+    ),
+    _line(
+        "a transaction without its lease is rolled back",
+        8,
+        "gateway/journal/postgres_writer.py",
+        "        if held.rowcount != 1:\n",
+        "        if held.rowcount > 1:\n",
+        SIMULATION,
+    ),
+    _line(
+        "only the owner moves an entry (PostgreSQL)",
+        8,
+        "gateway/journal/postgresql.sql",
+        f"{_MOVED}owner = %(owner)s AND epoch = %(epoch)s",
+        f"{_MOVED}(owner = %(owner)s OR epoch = %(epoch)s)",
+        SIMULATION,
+    ),
+    _line(
+        "an entry is moved under the epoch in which it is held (PostgreSQL)",
+        8,
+        "gateway/journal/postgresql.sql",
+        f"{_MOVED}owner = %(owner)s AND epoch = %(epoch)s",
+        f"{_MOVED}owner = %(owner)s AND 0 < %(epoch)s",
+        (POSTGRES + _HELD,),
+    ),
+    _line(
+        "only the owner closes an entry (PostgreSQL)",
+        8,
+        "gateway/journal/postgresql.sql",
+        f"{_CLOSED}owner = %(owner)s AND epoch = %(epoch)s",
+        f"{_CLOSED}(owner = %(owner)s OR epoch = %(epoch)s)",
+        SIMULATION,
+    ),
+    _line(
+        "an entry is closed under the epoch in which it is held (PostgreSQL)",
+        8,
+        "gateway/journal/postgresql.sql",
+        f"{_CLOSED}owner = %(owner)s AND epoch = %(epoch)s",
+        f"{_CLOSED}owner = %(owner)s AND 0 < %(epoch)s",
+        (POSTGRES + _HELD,),
+    ),
+    _line(
+        "an entry is moved from the state it is known to be in (PostgreSQL)",
+        8,
+        "gateway/journal/postgresql.sql",
+        f"{_MOVED}owner = %(owner)s AND epoch = %(epoch)s AND state = %(expected)s;",
+        f"{_MOVED}owner = %(owner)s AND epoch = %(epoch)s AND %(expected)s <> '';",
+        (POSTGRES + _HELD,),
+    ),
+    _line(
+        "an entry of a process whose lease holds is not taken over",
+        8,
+        "gateway/journal/postgresql.sql",
+        "FROM lease WHERE expires_at <= clock_timestamp() FOR UPDATE SKIP LOCKED\n), gone",
+        "FROM lease FOR UPDATE SKIP LOCKED\n), gone",
+        (POSTGRES + "TestContract::test_orphans_are_claimed_only_from_owners_that_are_gone",),
+    ),
+    _line(
+        "a lease that is just being renewed is not taken for expired",
+        8,
+        "gateway/journal/postgresql.sql",
+        "FROM lease WHERE expires_at <= clock_timestamp() FOR UPDATE SKIP LOCKED\n), gone",
+        "FROM lease WHERE expires_at <= clock_timestamp()\n), gone",
+        (POSTGRES + "test_a_lease_that_is_just_being_renewed_is_not_taken_over",),
+    ),
+    _line(
+        "what another is just taking over is skipped",
+        8,
+        "gateway/journal/postgresql.sql",
+        "ORDER BY next_attempt_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED",
+        "ORDER BY next_attempt_at LIMIT %(limit)s",
+        (POSTGRES + "test_what_another_is_just_taking_over_is_left_to_it",),
+    ),
+    _line(
+        "a process is surely the owner no longer than its lease",
+        8,
+        "gateway/journal/postgres_writer.py",
+        "return epoch == lease.epoch and self._clock() < lease.sure_until",
+        "return epoch == lease.epoch",
+        (POSTGRES + "test_without_the_database_nobody_is_surely_the_owner_for_long",),
+    ),
+    _line(
+        "a process is surely the owner under its present epoch alone",
+        8,
+        "gateway/journal/postgres_writer.py",
+        "return epoch == lease.epoch and self._clock() < lease.sure_until",
+        "return self._clock() < lease.sure_until",
+        SIMULATION,
+        (POSTGRES + "test_a_paused_owner_that_wakes_up_does_no_harm",),
+    ),
+    _line(
+        "nothing is sent that this process may no longer hold",
+        8,
+        "gateway/saga/moves.py",
+        "return self.clock() <= (intent.send_deadline or 0.0) and self._holds(intent)",
+        "return self.clock() <= (intent.send_deadline or 0.0)",
+        ("tests/saga/test_ownership.py",),
+    ),
+    Line(
+        name="nothing is undone that this process may no longer hold",
+        promise=7,
+        file="gateway/saga/undo.py",
+        edits=(
+            ("        if not self.holds():\n            raise NotOwner\n", ""),
+            ("replace(request, may_leave=self.holds)", "replace(request)"),
+        ),
+        tests=SIMULATION,
+    ),
+    _line(
+        "what may no longer leave is held back when the connection is there",
+        8,
+        "gateway/upstream/pool.py",
+        "            if request.may_leave is not None and not request.may_leave():\n",
+        "            if request.may_leave is not None and not callable(request.may_leave):\n",
+        ("tests/upstream/test_client.py",),
+    ),
+    # Late proof
+    _line(
+        "what its sender knows reopens a write that others closed",
+        5,
+        "gateway/saga/settle.py",
+        "            await self._steps.insist(passage)\n",
+        "            raise NotOwner\n",
+        SIMULATION,
+        LATE,
+    ),
+    _line(
+        "a write that left after all is looked for again",
+        5,
+        "gateway/saga/table.py",
+        "_AFTER_ALL = {Event.ANSWERED_STORED: Event.STORED_AFTER_ALL, Event.ANSWER_LOST: Event.SENT_AFTER_ALL}",
+        "_AFTER_ALL = {Event.ANSWERED_STORED: Event.STORED_AFTER_ALL}",
+        LATE,
+    ),
+    _line(
+        "what others found is not taken from them",
+        7,
+        "gateway/saga/table.py",
+        "    if found is not None and found.stored_version is not None:\n        return None\n",
+        "",
+        ("tests/saga/test_table.py",),
+        JOURNAL,
+    ),
+    _line(
+        "what its sender knows is not lost while the journal is away",
+        5,
+        "gateway/saga/settle.py",
+        "            if passage.knows is not None:\n",
+        "            if False:\n",
+        LATE,
+    ),
+    _line(
+        "nobody closes a write while its sender reopens it (PostgreSQL)",
+        5,
+        "gateway/journal/postgresql.sql",
+        "SELECT * FROM intent WHERE decision_id = %(decision_id)s FOR UPDATE;",
+        "SELECT * FROM intent WHERE decision_id = %(decision_id)s;",
+        (POSTGRES + "test_a_sender_and_those_who_close_its_write_do_not_pass_each_other",),
+    ),
+    # Clocks
+    _line(
+        "a clock that somebody sets moves nothing",
+        6,
+        "gateway/steady_clock.py",
+        "    return _EPOCH + time.clock_gettime(_CLOCK)\n",
+        "    return time.time()\n",
+        ("tests/test_steady_clock.py",),
+    ),
+    _line(
+        "settling goes by the clock that nobody sets",
+        6,
+        "gateway/app.py",
+        "        steady_clock.now,\n        settings.settle_of(config),\n",
+        "        time.time,\n        settings.settle_of(config),\n",
+        (_WRITE + "test_a_clock_that_is_set_while_a_write_is_in_doubt_decides_nothing",),
+    ),
+    _line(
+        "a lost write is looked for by the server's own clock",
+        6,
+        "gateway/saga/find.py",
+        "history(intent.type, None, intent.started_at, by_server=intent.server_time)",
+        "history(intent.type, None, intent.started_at, by_server=intent.started_at)",
+        FINDING,
+    ),
+    _line(
+        "a lost write is looked for from before it left",
+        6,
+        "gateway/pipeline/intents.py",
+        "        started_at=began.at,\n",
+        "        started_at=__import__('gateway.steady_clock').steady_clock.now(),\n",
+        (_WRITE + "test_a_write_is_looked_for_from_before_it_left_whenever_it_is_journalled",),
+    ),
+    _line(
+        "what may have been made before the write is not taken for it",
+        7,
+        "gateway/saga/find.py",
+        "    if not _made_since(intent, ours[0].resource):\n",
+        "    if False:\n",
+        FINDING,
+    ),
     # The intent, and sending once
     _line(
         "intent durable before the write leaves",
@@ -105,8 +326,8 @@ LINES = (
         "a process that wakes up late does not send",
         8,
         "gateway/saga/moves.py",
-        "if request is None or self.clock() > (intent.send_deadline or 0.0):",
-        "if request is None:",
+        "return self.clock() <= (intent.send_deadline or 0.0) and self._holds(intent)",
+        "return self._holds(intent)",
         ("tests/saga/test_settle.py",),
     ),
     _line(
@@ -154,8 +375,8 @@ LINES = (
         "what another journalled write explains is not this one's",
         7,
         "gateway/saga/find.py",
-        "ours = [hit for hit in same if hit.id not in explained]",
-        "ours = list(same)",
+        "if (hit.id, hit.version) not in explained and not (trusted",
+        "if not (trusted",
         ("tests/saga/test_edges.py",),
         SIMULATION,
     ),
@@ -268,7 +489,7 @@ LINES = (
     _line(
         "only a committed write becomes a success",
         5,
-        "gateway/pipeline/write.py",
+        "gateway/pipeline/ending.py",
         "if settled.state is State.COMMITTED or (",
         "if settled.answer.status < 300 or (",
         (_WRITE + "test_a_write_that_the_server_changed_is_removed",),
@@ -342,7 +563,7 @@ LINES = (
     _line(
         "an update is guarded by the version that was judged",
         2,
-        "gateway/pipeline/write.py",
+        "gateway/pipeline/outgoing.py",
         "    if guard is not None:\n",
         "    if False:\n",
         (_WRITE + "test_an_update_is_guarded_by_the_version_that_was_judged",),
@@ -399,7 +620,7 @@ LINES = (
         "scopes bound what is written",
         1,
         "gateway/pipeline/write.py",
-        "        scope.bound(granted, principal, resource, gathered.prior.resource, gathered.concerned)\n",
+        "        scope.bound(asked.granted, principal, resource, gathered.prior.resource, gathered.concerned)\n",
         "",
         (_WRITE + "test_a_filtered_scope_binds_the_payload_and_the_prior_version",),
     ),
@@ -515,8 +736,8 @@ LINES = (
         "decisions hold hashes of patients, keyed",
         11,
         "gateway/observe/decision_record.py",
-        '    return hmac.digest(key, f"{kind}\\0{value}".encode(), "sha256").hex()[:_HASH_CHARACTERS]\n\n\ndef _body',
-        "    return value\n\n\ndef _body",
+        '    return hmac.digest(key, f"{kind}\\0{value}".encode(), "sha256").hex()[:_HASH_CHARACTERS]\n\n\ndef _key',
+        "    return value\n\n\ndef _key",
         ("tests/observe",),
     ),
     _line(
@@ -534,5 +755,71 @@ LINES = (
         "if intent is None or (intent.client_id, intent.issuer) != (principal.client_id, principal.issuer):",
         "if intent is None:",
         (_WRITE + "test_the_outcome_of_a_write_can_be_asked_for_by_its_client_only",),
+    ),
+    # Keys of clients
+    _line(
+        "of two that race under one key one begins",
+        8,
+        "gateway/journal/schema/sqlite-0003.sql",
+        "CREATE UNIQUE INDEX intent_key",
+        "CREATE INDEX intent_key",
+        JOURNAL,
+    ),
+    _line(
+        "a keyed write is journalled, whatever the rules",
+        8,
+        "gateway/pipeline/write.py",
+        "        if judges or allowed.claim is not None:\n",
+        "        if judges:\n",
+        KEYED,
+    ),
+    _line(
+        "a key stands for one request",
+        8,
+        "gateway/pipeline/idempotency.py",
+        "        if not claim.is_of(intent):\n",
+        "        if claim.keys == ():\n",
+        KEYED,
+    ),
+    _line(
+        "a key is looked for before its write is judged",
+        8,
+        "gateway/pipeline/write.py",
+        "        if (known := await self.keyed.known(claim, trace)) is not None:\n            return",
+        "        if (known := await self.keyed.known(claim, trace)) is not None and not body:\n            return",
+        KEYED,
+    ),
+    _line(
+        "a key is free again only when surely nothing was written",
+        8,
+        "gateway/saga/moves.py",
+        "    if intent.state is State.REJECTED and (event",
+        "    if intent.state is not State.UNDONE or (event",
+        SETTLING,
+        KEYED,
+    ),
+    _line(
+        "a replay is within the token's scopes",
+        9,
+        "gateway/pipeline/write.py",
+        "        scope.bound(asked.granted, principal, asked.resource, None, concerned)\n",
+        "",
+        KEYED,
+    ),
+    _line(
+        "a replay is for clients that a policy permits",
+        1,
+        "gateway/pipeline/write.py",
+        "            return Refusal(issues=(NOT_PERMITTED,))\n",
+        "            pass\n",
+        KEYED,
+    ),
+    _line(
+        "a hit of the search by tag carries the write's own tag",
+        7,
+        "gateway/saga/find.py",
+        "            if first is not None and is_tagged(first.resource, intent.write_id):\n",
+        "            if first is not None:\n",
+        SETTLING,
     ),
 )

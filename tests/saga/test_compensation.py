@@ -7,7 +7,18 @@ import pytest
 from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability, GuardedDelete
-from gateway.saga.compensation import Blocked, Deferred, Proven, Send, UndoAction, judge, plan, prepare
+from gateway.saga.compensation import (
+    Blocked,
+    Deferred,
+    Proven,
+    Refusal,
+    Send,
+    UndoAction,
+    judge,
+    plan,
+    prepare,
+    refusal,
+)
 from gateway.saga.content import request_id_of, same_content
 from gateway.saga.intent import WRITE_ID_LENGTH, Intent, State, new_write_id, undo_id
 from gateway.saga.lookup_port import Absent, Seen
@@ -147,21 +158,24 @@ def test_an_undo_is_proven_by_the_read_back(
     assert judge(UPDATED, action, given, current, PRIOR) == expected
 
 
-@pytest.mark.parametrize(
-    ("given", "refused"),
-    [
-        (None, False),
-        (answer(500), False),
-        (answer(429), False),
-        (answer(409), True),
-        (answer(405), True),
-        (answer(204), True),
-    ],
-)
-def test_an_undo_that_did_not_happen_is_tried_again(given: UpstreamAnswer | None, refused: bool) -> None:
-    outcome = judge(UPDATED, UndoAction.DELETE, given, seen("2"), None)
+STATUSES = {
+    None: (408, 425, 429, 500, 502, 503, 504, 599),
+    Refusal.PASSING: (200, 202, 204, 401, 404, 409, 410, 412, 423, 428),
+    Refusal.FINAL: (400, 403, 405, 406, 413, 414, 415, 422, 451, 501, 505),
+}
+
+
+@pytest.mark.parametrize(("kind", "status"), [(kind, each) for kind, many in STATUSES.items() for each in many])
+def test_an_undo_that_did_not_happen_is_tried_again(kind: Refusal | None, status: int) -> None:
+    outcome = judge(UPDATED, UndoAction.DELETE, answer(status), seen("2"), None)
     assert isinstance(outcome, Deferred)
-    assert outcome.refused is refused
+    assert outcome.refused is kind
+    assert refusal(status) is kind
+
+
+def test_an_undo_without_an_answer_is_no_refusal() -> None:
+    outcome = judge(UPDATED, UndoAction.DELETE, None, seen("2"), None)
+    assert outcome == Deferred(reason="the server could not undo it now")
 
 
 @pytest.mark.parametrize(

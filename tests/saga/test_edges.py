@@ -225,7 +225,7 @@ async def test_a_journal_that_fails_after_the_send_gives_no_success(world: World
 
 async def test_a_write_that_another_process_took_over_is_left_to_it(world: World) -> None:
     async def robbed(sent: UpstreamRequest) -> UpstreamAnswer | None:
-        if sent.method == "POST":
+        if sent.method == "GET":  # what is stored is read back, and durable as stored
             await world.journal._writer.do(
                 lambda connection: connection.execute("UPDATE intent SET owner = 'another'").rowcount
             )

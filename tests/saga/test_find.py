@@ -1,8 +1,10 @@
 """Finding a write again on servers that keep less of its request id than it was told by."""
 
 import json
+import time
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -71,6 +73,63 @@ async def test_a_stranger_with_an_id_of_his_own_is_not_taken_for_ours(world: Wor
     assert world.statuses() == ["final"], "what somebody else wrote stays"
 
 
+@pytest.mark.parametrize("status", ["final", "forbidden"])
+@pytest.mark.parametrize("ours", [-86_400.0, -600.0, -120.0, -4.0, 4.0, 300.0, 86_400.0])
+async def test_a_creation_is_found_whatever_our_clock_said_when_it_began(
+    world: World, ours: float, status: str
+) -> None:
+    """By the server's own clock, where the history of the type and the content are all there is."""
+    world.capability = CONSERVATIVE
+    world.server.store.quirks = Quirks().changed(LOST)
+    body = observation(status)
+    intent = world.intent(InteractionCode.CREATE, body)
+    intent = replace(intent, started_at=intent.started_at + ours)
+    settled = await world.settler.run(intent, request("POST", "Observation", body))
+    assert settled.state is (State.COMMITTED if status == "final" else State.UNDONE)
+    assert world.statuses() == (["final"] if status == "final" else [])
+
+
+@pytest.mark.parametrize(
+    ("noted", "stored", "state"),
+    [
+        (-1.0, True, State.UNDONE),
+        (0.5, True, State.UNDONE),  # `Date` has whole seconds
+        (20.0, True, State.STUCK),  # perhaps by a machine of the server's whose clock is behind, perhaps a stranger's
+        (None, True, State.STUCK),
+        (None, False, State.STUCK),
+        (-1.0, False, State.REJECTED),
+    ],
+)
+async def test_what_was_made_before_the_write_began_is_not_taken_for_it(
+    world: World, noted: float | None, stored: bool, state: State
+) -> None:
+    """A stranger's from five minutes ago is there, too, and says the same."""
+    world.capability = CONSERVATIVE
+    store = world.server.store
+    store.clock, clock = lambda: datetime.now(UTC) - timedelta(minutes=5), store.clock
+    world.put("stranger", "forbidden")
+    store.clock = clock
+
+    async def lost(sent: UpstreamRequest) -> UpstreamAnswer | None:
+        if sent.method != "POST":
+            return None
+        if stored:
+            kept = tuple(header for header in sent.headers if header[0] != b"x-request-id")
+            await world.upstream._exchange(replace(sent, headers=kept))
+        raise AnswerLost("lost on the way")
+
+    world.upstream.before.append(lost)
+    body = observation("forbidden")
+    intent = world.intent(InteractionCode.CREATE, body)
+    intent = replace(intent, server_time=None if noted is None else time.time() + noted)
+    settled = await world.settler.run(intent, request("POST", "Observation", body))
+    await world.recovered()
+    kept = await world.journal.get(intent.decision_id)
+    assert kept is not None
+    assert kept.state is state, settled.reason
+    assert world.statuses() == ["forbidden"] * (1 + (stored and state is not State.UNDONE))
+
+
 def bare(world: World) -> None:
     """Answers to a POST lose their ETag and their body."""
 
@@ -92,13 +151,16 @@ class AppliedBetweenLooks:
     async def version(self, type_: str, id_: str, version: str) -> Look:
         return Absent()
 
-    async def history(self, type_: str, id_: str | None, since: float) -> Hits:
+    async def history(self, type_: str, id_: str | None, since: float, *, by_server: float | None = None) -> Hits:
         return Unclear(trouble=Trouble.UNSUPPORTED)
 
     async def current(self, type_: str, id_: str) -> Look:
         return self.shown
 
-    async def by_request_id(self, type_: str, request_id: str, since: float) -> Hits:
+    async def by_request_id(self, type_: str, request_id: str, since: float, *, by_server: float | None = None) -> Hits:
+        return ()
+
+    async def by_tag(self, type_: str, system: str, code: str) -> Hits:
         return ()
 
 

@@ -43,8 +43,9 @@ async def lapsed(world: World, request: pytest.FixtureRequest) -> World:
 @pytest.mark.parametrize("lapsed", [LapsedBeforeSending], indirect=True)
 async def test_a_write_is_not_sent(lapsed: World) -> None:
     settled = await lapsed.create()
-    assert (settled.state, settled.reason) == (State.INTENDED, "another process settles this write")
+    assert (settled.state, settled.reason) == (State.REJECTED, "too late to send")
     assert lapsed.statuses() == []
+    assert lapsed.upstream.requests == []
     await next_process(lapsed)
     assert (await lapsed.journal.counts()).states[State.REJECTED] == 1
     assert lapsed.statuses() == []

@@ -275,8 +275,39 @@ async def test_an_unguarded_server_that_let_a_lost_update_through_gets_it_back(w
     assert (current.resource or {})["identifier"] == [{"system": "urn:n", "value": "theirs"}]
 
 
+@pytest.mark.parametrize("status", ["final", "forbidden"])
+async def test_what_another_removed_is_not_brought_back_by_an_update_that_did_not_know(
+    world: World, status: str
+) -> None:
+    """The version that was judged is deleted before the write arrives, at a server that ignores its guard."""
+    world.capability = CONSERVATIVE
+    world.put("o1", note="judged")
+    intent = world.intent(InteractionCode.UPDATE, observation(status, id_="o1", note="ours"), id_="o1")
+    world.server.store.delete(("Observation", "o1"))
+    world.server.store.quirks = Quirks(if_match_ignored_on_update=True)
+    settled = await world.update("o1", status, note="ours", prepared=intent)
+    assert (settled.state, settled.undo) == (State.UNDONE, "delete")
+    assert "another writer had removed" in (settled.reason or "")
+    assert world.statuses() == []
+
+
 async def test_a_server_that_forbids_the_delete_ends_stuck(world: World) -> None:
+    """A second look, to be sure, and no more: the client that waits hears of it."""
     world.server.store.quirks = Quirks(delete_forbidden=True)
+    world.settings = replace(world.settings, most_refusals=100)
+    await world.end()
+    await world.begin()
+    settled = await world.create("forbidden")
+    assert settled.state is State.STUCK
+    assert "405" in (settled.reason or "")
+    assert [result for _, result in world.watcher.undos] == ["conflict"] * 2
+
+
+async def test_a_resource_that_stays_referenced_keeps_its_tries(world: World) -> None:
+    async def referenced(sent: UpstreamRequest) -> UpstreamAnswer | None:
+        return UpstreamAnswer(status=409, headers=(), body=b"") if sent.method == "DELETE" else None
+
+    world.upstream.before.append(referenced)
     settled = await world.create("forbidden")
     assert settled.state is State.STUCK
     assert [result for _, result in world.watcher.undos] == ["conflict"] * 3

@@ -17,7 +17,7 @@ from gateway.journal.sqlite import SqliteJournal
 from gateway.saga.capability import Capability, FindLost, GuardedDelete
 from gateway.saga.compensation import UndoAction
 from gateway.saga.intent import Intent, State, new_write_id
-from gateway.saga.ports import AnswerLost, NotSent, StreamedAnswer, UpstreamAnswer, UpstreamRequest
+from gateway.saga.ports import AnswerLost, NotSent, StreamedAnswer, TooLate, UpstreamAnswer, UpstreamRequest
 from gateway.saga.settle import CrashPoint, Settled, Settler, SettleSettings, Verified
 from gateway.saga.table import Event
 from gateway.sandbox.fhir_server import FhirServer
@@ -50,7 +50,9 @@ class AsgiUpstream:
     async def send(self, request: UpstreamRequest, *, seconds: float | None = None) -> UpstreamAnswer:
         if self.unreachable:
             raise NotSent("refused")
-        for hook in self.before:
+        if request.may_leave is not None and not request.may_leave():
+            raise TooLate
+        for hook in tuple(self.before):
             if (answer := await hook(request)) is not None:
                 return answer
         self.requests.append(request)
@@ -221,6 +223,7 @@ class World:
             client_id="lab",
             issuer="https://issuer.example",
             started_at=time.time(),
+            server_time=time.time(),
         )
 
     async def create(self, status: str = "final", *, if_none_exist: str | None = None, note: str = "") -> Settled:

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gateway.saga.ports import AnswerLost, AnswerTooLarge, NotSent, Unreachable, UpstreamRequest
+from gateway.saga.ports import AnswerLost, AnswerTooLarge, NotSent, TooLate, Unreachable, UpstreamRequest
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.pool import UpstreamConnections
 from gateway.upstream.settings import Basic, BearerFile
@@ -59,6 +60,28 @@ async def test_a_path_that_would_be_changed_is_not_sent(path: str, client_of: Ma
         with pytest.raises(NotSent):
             await client.send(UpstreamRequest(method="GET", path=path))
     assert wire.delivered == []
+
+
+@pytest.mark.parametrize("may", [True, False])
+async def test_what_may_no_longer_leave_is_held_back_at_the_last_instant(client_of: MakeClient, may: bool) -> None:
+    """Asked once, when everything that had to be waited for is there."""
+    asked: list[int] = []
+
+    def may_leave() -> bool:
+        asked.append(len(wire.delivered))
+        return may
+
+    async with listening(replying(answer())) as wire, client_of(wire.port) as client:
+        await client.send(GET)
+        if may:
+            await client.send(replace(POST, may_leave=may_leave))
+        else:
+            with pytest.raises(TooLate):
+                await client.send(replace(POST, may_leave=may_leave))
+        await client.send(GET)
+    assert asked == [1]
+    assert [each.line.partition(" ")[0] for each in wire.delivered] == ["GET", *["POST"] * may, "GET"]
+    assert len({each.connection for each in wire.delivered}) == 1
 
 
 async def test_a_header_that_cannot_be_sent_stops_the_request(client_of: MakeClient) -> None:

@@ -168,19 +168,44 @@ async def test_a_search_that_answers_no_bundle_tells_nothing(body: object) -> No
     ("date", "updated", "kept"),
     [
         ("Sun, 09 Sep 2001 01:46:40 GMT", "2001-09-09T01:46:40Z", True),
-        ("Sun, 09 Sep 2001 01:46:40 GMT", "2001-09-09T01:46:30Z", False),
-        ("Sun, 09 Sep 2001 01:56:40 GMT", "2001-09-09T01:56:40Z", True),  # the server's clock is ten minutes ahead
-        ("Sun, 09 Sep 2001 01:56:40 GMT", "2001-09-09T01:46:40Z", False),
-        ("no date", "2001-09-09T01:40:00Z", True),
+        ("Sun, 09 Sep 2001 01:46:40 GMT", "2001-09-09T01:45:50Z", True),  # perhaps of a machine whose clock is behind
+        ("Sun, 09 Sep 2001 01:46:40 GMT", "2001-09-09T01:45:30Z", False),
+        ("Sun, 09 Sep 2001 09:46:40 GMT", "2001-09-09T01:46:40Z", True),  # looked for eight hours later
+        ("no date", "2001-09-09T01:46:40Z", True),
+        ("no date", "2001-09-09T01:40:00Z", False),
         ("Sun, 09 Sep 2001 01:46:40 GMT", "no time", True),
     ],
 )
-async def test_versions_from_before_are_left_out_by_the_servers_clock(date: str, updated: str, kept: bool) -> None:
+@pytest.mark.parametrize("ours", [0.0, -300.0, 300.0, 86_400.0])
+async def test_versions_from_before_are_left_out_by_the_servers_clock_alone(
+    date: str, updated: str, kept: bool, ours: float
+) -> None:
+    """Whatever the clock said of the machine on which the write began, or says of this one."""
     found: JsonObject = {"resourceType": "Bundle", "entry": [{"resource": stored("1", updated)}, {}, {"resource": {}}]}
     lookups, _ = looking(answer(200, found, date=date))
-    hits = await lookups.history("Observation", None, 1_000_000_000.0)
+    hits = await lookups.history("Observation", None, 1_000_000_000.0 + ours, by_server=1_000_000_000.0)
     assert isinstance(hits, tuple)
     assert len(hits) == int(kept)
+
+
+@pytest.mark.parametrize(
+    ("date", "by_server", "agree"),
+    [
+        ("Sun, 09 Sep 2001 01:46:40 GMT", None, True),
+        ("Sun, 09 Sep 2001 01:57:40 GMT", None, False),  # more than ten minutes ahead of us
+        ("Sun, 09 Sep 2001 01:57:40 GMT", 1_000_000_000.0, True),
+        ("Sun, 09 Sep 2001 01:46:00 GMT", 1_000_000_000.0, True),
+        ("Sun, 09 Sep 2001 01:45:30 GMT", 1_000_000_000.0, False),  # its own clock was set back since
+    ],
+)
+async def test_nothing_found_tells_nothing_where_the_clocks_disagree(
+    date: str, by_server: float | None, agree: bool
+) -> None:
+    lookups, upstream = looking(answer(200, {"resourceType": "Bundle"}, date=date))
+    for look in (lookups.history("Observation", None, 1e9, by_server=by_server),
+                 lookups.by_request_id("Observation", "x", 1e9, by_server=by_server)):  # fmt: skip
+        assert await look == (() if agree else Unclear(trouble=Trouble.OUTAGE))
+    assert all("2001-09-09T01:36:40Z" in each.query for each in upstream.asked)
 
 
 async def test_the_sandbox_is_probed(upstream: AsgiUpstream) -> None:

@@ -15,6 +15,7 @@ from gateway.fhirpath.signature import Implementation, Signature, of_one, whole
 from gateway.fhirpath.temporal import Temporal
 
 _MOST_PLACES: Final = 31
+_WORK: Final = 10
 _DEFAULT_PLACES: Final = 8
 # Digits of a value that has so many parts: `@2014-01-05` has 8, milliseconds make 17.
 _DATE_DIGITS: Final = (4, 6, 8, 10, 12, 17)
@@ -27,7 +28,9 @@ _LAST_ZONE, _FIRST_ZONE = 14 * 60, -12 * 60
 
 
 def _boundary(*, high: bool) -> Implementation:
-    def call(_env: Env, focus: Collection, precision: Collection | None = None) -> Collection:
+    def call(env: Env, focus: Collection, precision: Collection | None = None) -> Collection:
+        env.read(focus)
+        env.spend(_WORK)
         value = only(focus, "a boundary")
         if value is None:
             return NONE

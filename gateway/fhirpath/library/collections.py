@@ -13,6 +13,8 @@ from gateway.fhirpath.navigation import children, descendants
 from gateway.fhirpath.quantity import Quantity
 from gateway.fhirpath.signature import Implementation, Signature, simple, whole
 
+_STEP_WORK: Final = 3  # of one addition or comparison in a fold
+
 
 def _single(focus: Collection) -> Collection:
     if len(focus) > 1:
@@ -81,7 +83,9 @@ def _exclude(focus: Collection, other: Collection) -> Collection:
     return [item for item in focus if key(item) not in keys]
 
 
-def _sum(_env: Env, focus: Collection) -> Collection:
+def _sum(env: Env, focus: Collection) -> Collection:
+    env.read(focus)
+    env.spend(_STEP_WORK * len(focus))
     total: Collection = focus[:1] and [_value(focus[0])]
     for item in focus[1:]:
         total = plus(total, [item])
@@ -96,7 +100,9 @@ def _value(item: Item) -> Item:
 
 
 def _extreme(sign: int) -> Implementation:
-    def find(_env: Env, focus: Collection) -> Collection:
+    def find(env: Env, focus: Collection) -> Collection:
+        env.read(focus)
+        env.spend(_STEP_WORK * len(focus))
         best = focus[:1]
         for item in focus[1:]:
             order = item_order(item, best[0])

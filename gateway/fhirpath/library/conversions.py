@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.fhirpath import quantity
 from gateway.fhirpath.env import Env
-from gateway.fhirpath.items import NONE, Collection, Item, only
+from gateway.fhirpath.items import AMOUNT_WORK, NONE, Collection, Item, only
 from gateway.fhirpath.quantity import CALENDAR_WORDS, Quantity
 from gateway.fhirpath.signature import Implementation, Signature
 from gateway.fhirpath.temporal import Temporal
@@ -18,6 +18,7 @@ _DECIMAL: Final = re.compile(r"[+-]?\d{1,28}(?:\.\d{1,28})?", re.ASCII)
 _QUANTITY: Final = re.compile(
     r"(?P<value>[+-]?\d{1,28}(?:\.\d{1,28})?)\s*(?:'(?P<unit>[^']+)'|(?P<word>[a-zA-Z]+))?", re.ASCII
 )
+_WORK: Final = 5
 _MOST_DIGITS: Final = 60  # that are written out; `1E+999999` would be a million
 _DATE_LENGTH: Final = 10
 _INTEGERS: Final = (-(2**31), 2**31 - 1)
@@ -104,28 +105,34 @@ def _quantity(value: object) -> Item | None:
 
 
 def _to(convert: Callable[[object], Item | None]) -> Implementation:
-    def call(_env: Env, focus: Collection, *unit: Collection) -> Collection:
+    def call(env: Env, focus: Collection, *unit: Collection) -> Collection:
+        env.read(focus)
+        env.spend(_WORK)
         value = only(focus, "a conversion")
         converted = None if value is None else convert(value)
         if converted is not None and unit:
-            converted = _in_unit(converted, unit[0])
+            converted = _in_unit(env, converted, unit[0])
         return NONE if converted is None else [converted]
 
     return call
 
 
 def _converts(convert: Callable[[object], Item | None]) -> Implementation:
-    def call(_env: Env, focus: Collection, *unit: Collection) -> Collection:
+    def call(env: Env, focus: Collection, *unit: Collection) -> Collection:
+        env.read(focus)
+        env.spend(_WORK)
         value = only(focus, "a conversion")
         if value is None:
             return NONE
         converted = convert(value)
-        return [converted is not None and (not unit or _in_unit(converted, unit[0]) is not None)]
+        return [converted is not None and (not unit or _in_unit(env, converted, unit[0]) is not None)]
 
     return call
 
 
-def _in_unit(value: Item, unit: Collection) -> Item | None:
+def _in_unit(env: Env, value: Item, unit: Collection) -> Item | None:
+    env.read(unit)
+    env.spend(2 * AMOUNT_WORK)  # both scales, and a fraction that is written out
     wanted = only(unit, "an argument")
     return quantity.converted(value, wanted) if isinstance(value, Quantity) and isinstance(wanted, str) else None
 

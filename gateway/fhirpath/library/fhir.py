@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gateway.fhirpath.env import Env
+from gateway.fhirpath.env import TEXT_STEP, Env
 from gateway.fhirpath.equality import is_in
 from gateway.fhirpath.items import (
     FALSE,
@@ -20,10 +20,11 @@ from gateway.fhirpath.items import (
     plain,
 )
 from gateway.fhirpath.markup import is_fhir_html, is_fhir_html_inside
-from gateway.fhirpath.signature import Signature, simple, text
+from gateway.fhirpath.signature import Signature, text
 from gateway.fhirpath.type_tests import type_info
 
-_MARKUP_STEP: Final = 32  # characters of markup that cost one unit of work
+_MARK_WORK: Final = 4  # of each element, attribute and entity
+_CONTAINED_WORK, _ENTRY_WORK = 2, 5
 _DEFINITIONS: Final = "http://hl7.org/fhir/StructureDefinition/"
 
 
@@ -34,13 +35,17 @@ def _extension(env: Env, focus: Collection, url: Collection) -> Collection:
     if not url:
         return NONE
     found = [one for item in focus for one in members(item, "extension", env.types)]
-    env.spend(len(found))
+    env.spend(2 * len(focus) + 3 * len(found))
     return [one for one in found if is_in(url[0], members(one, "url", env.types))]
 
 
-def _has_value(focus: Collection) -> Collection:
+def _has_value(_env: Env, focus: Collection) -> Collection:
     """Whether the input is one primitive with a value, and not only with extensions."""
-    return TRUE if len(focus) == 1 and is_system(plain(focus[0])) else FALSE
+    if len(focus) != 1:
+        return FALSE
+    item = focus[0]
+    value = item.value if type(item) is Element else item
+    return FALSE if type(value) is dict else TRUE if type(value) is str or is_system(value) else FALSE
 
 
 def _get_value(_env: Env, focus: Collection) -> Collection:
@@ -52,6 +57,7 @@ def _resolve(env: Env, focus: Collection) -> Collection:
     """Follows references within the resource, its Bundle and the resources that were given; nothing is fetched."""
     found: Collection = []
     for item in focus:
+        env.spend(_CONTAINED_WORK)
         value = plain(item)
         reference = value.get("reference") if isinstance(value, Mapping) else value
         target = _target(env, reference) if isinstance(reference, str) else None
@@ -80,8 +86,9 @@ def _contained(env: Env, name: str) -> Element | None:
     for root in env.resource:
         if not name and isinstance(root, Element):
             return root
-        for one in members(root, "contained", env.types):
-            env.spend(1)
+        contained = members(root, "contained", env.types)
+        env.spend(_CONTAINED_WORK * len(contained))
+        for one in contained:
             if isinstance(one, Element) and isinstance(one.value, Mapping) and one.value.get("id") == name:
                 return one
     return None
@@ -89,8 +96,9 @@ def _contained(env: Env, name: str) -> Element | None:
 
 def _entries(env: Env) -> Iterator[Mapping[str, object]]:
     for root in env.resource:
-        for entry in members(root, "entry", env.types):
-            env.spend(1)
+        entries = members(root, "entry", env.types)
+        env.spend(_ENTRY_WORK * len(entries))
+        for entry in entries:
             if isinstance(entry, Element) and isinstance(entry.value, Mapping):
                 yield entry.value
 
@@ -126,7 +134,7 @@ def _html_checks(env: Env, focus: Collection) -> Collection:
     name = item.type.name if isinstance(item, Element) else "string"
     if name not in ("xhtml", "string", "markdown", ""):
         return NONE
-    env.spend(len(value) // _MARKUP_STEP)
+    env.spend(len(value) // TEXT_STEP + _MARK_WORK * sum(map(value.count, "<=&")))
     return [is_fhir_html_inside(value) if name in ("string", "markdown") else is_fhir_html(value)]
 
 
@@ -144,7 +152,7 @@ def _conforms_to(env: Env, focus: Collection, profile: Collection) -> Collection
 
 FHIR: Final[dict[str, Signature]] = {
     "extension": Signature(1, 1, _extension),
-    "hasValue": Signature(0, 0, simple(_has_value)),
+    "hasValue": Signature(0, 0, _has_value),
     "getValue": Signature(0, 0, _get_value),
     "resolve": Signature(0, 0, _resolve),
     "memberOf": Signature(1, 1, _member_of),

@@ -121,6 +121,7 @@ def define_variable(env: Env, focus: Collection, _truth: Truth, name: Expr, valu
         raise EvaluationError("the name of a variable has to be a string")
     if word in _OWN_NAMES or constant(word) is not None or word in env.given.variables or word in env.defined:
         raise EvaluationError("a variable of that name exists already")
+    env.spend(len(focus) + len(env.defined))
     values = focus
     if value is not None:
         this = env.this

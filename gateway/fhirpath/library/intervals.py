@@ -27,6 +27,7 @@ _MICROSECONDS: Final = {
     "second": 1_000_000,
     "millisecond": 1_000,
 }
+_WORK: Final = 10
 _DATE_PARTS: Final = 3
 _MONTHS: Final = 12
 
@@ -34,7 +35,10 @@ _Parts = tuple[int | Decimal, ...]
 
 
 def _between(count: Callable[[_Parts, _Parts, str], int]) -> Implementation:
-    def call(_env: Env, focus: Collection, value: Collection, precision: Collection) -> Collection:
+    def call(env: Env, focus: Collection, value: Collection, precision: Collection) -> Collection:
+        for values in (focus, value, precision):
+            env.read(values)
+        env.spend(_WORK)
         if not focus or not value or not precision:
             return NONE
         start, end, word = _moment(focus), _moment(value), text(only(precision, "an argument"))

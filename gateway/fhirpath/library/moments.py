@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.fhirpath.env import Env
 from gateway.fhirpath.equality import as_temporal
-from gateway.fhirpath.items import NONE, Collection, EvaluationError, Item
+from gateway.fhirpath.items import MOMENT_WORK, NONE, Collection, EvaluationError, Item
 from gateway.fhirpath.signature import Implementation, Signature, of_one
 from gateway.fhirpath.temporal import Temporal
 
@@ -19,6 +19,7 @@ def _clock(read: Callable[[Temporal], Temporal | None]) -> Implementation:
     """`now()`, `today()`, `timeOfDay()` of the instant that was given; without one they are errors."""
 
     def call(env: Env, _focus: Collection) -> Collection:
+        env.spend(MOMENT_WORK)
         now = None if env.given.now is None else _instant(env.given.now)
         if now is None:
             raise EvaluationError("the time of the request is not known")
@@ -91,6 +92,6 @@ MOMENTS: Final[dict[str, Signature]] = {
     **{f"{name}Of": Signature(0, 0, _part(name)) for name in _NAMES},
     "millisecondOf": Signature(0, 0, of_one("a date function", _millisecond)),
     "timezoneOffsetOf": Signature(0, 0, of_one("a date function", _offset)),
-    "dateOf": Signature(0, 0, of_one("a date function", _date_of)),
-    "timeOf": Signature(0, 0, of_one("a date function", _time_of)),
+    "dateOf": Signature(0, 0, of_one("a date function", _date_of, MOMENT_WORK)),
+    "timeOf": Signature(0, 0, of_one("a date function", _time_of, MOMENT_WORK)),
 }

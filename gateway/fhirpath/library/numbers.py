@@ -15,16 +15,19 @@ from gateway.fhirpath.signature import Implementation, Signature
 
 _MOST_PLACES: Final = 28  # Decimal's own precision
 _RESULT_PLACES: Final = 20  # of logarithms and powers, whose last digits are rounding
+# Units of work, each some 0.5 us, that the decimal functions take at their slowest.
+_SIMPLE, _ROOT, _EXPONENTIAL, _LOGARITHM, _POWER = 4, 10, 50, 60, 200
 
 
-def _numbers(function: Callable[..., int | Decimal | None]) -> Implementation:
+def _numbers(function: Callable[..., int | Decimal | None], cost: int = _SIMPLE) -> Implementation:
     """A function of one number and of number arguments; empty when any of them is empty."""
 
-    def call(_env: Env, focus: Collection, *arguments: Collection) -> Collection:
+    def call(env: Env, focus: Collection, *arguments: Collection) -> Collection:
         values = [only(values, "a number function") for values in (focus, *arguments)]
         if None in values:
             return NONE
         numbers = [_number(value) for value in values]
+        env.spend(cost)
         try:
             answer = function(*numbers)
         except (ArithmeticError, ValueError):
@@ -34,11 +37,12 @@ def _numbers(function: Callable[..., int | Decimal | None]) -> Implementation:
     return call
 
 
-def _amounts(function: Callable[..., int | Decimal | None]) -> Implementation:
+def _amounts(function: Callable[..., int | Decimal | None], cost: int = _SIMPLE) -> Implementation:
     """As `_numbers`; a quantity keeps its unit."""
-    of_numbers = _numbers(function)
+    of_numbers = _numbers(function, cost)
 
     def call(env: Env, focus: Collection, *arguments: Collection) -> Collection:
+        env.read(focus)
         value = only(focus, "a number function")
         if not isinstance(value, Quantity):
             return of_numbers(env, focus, *arguments)
@@ -101,15 +105,17 @@ def _sqrt(number: int | Decimal) -> Decimal | None:
 
 
 def _power(number: int | Decimal, exponent: int | Decimal) -> int | Decimal | None:
-    size = Decimal(number).copy_abs().log10() if number else Decimal(0)
-    if abs(Decimal(exponent) * size) > 2 * _MOST_PLACES:
+    size = math.log10(math.fabs(number)) if number else 0.0
+    if abs(float(exponent) * size) > 2 * _MOST_PLACES:
         raise EvaluationError("a number grew too large")
     if isinstance(number, int) and isinstance(exponent, int) and exponent >= 0:
         return int(pow(number, exponent))
     return _plain(_tidy(Decimal(number) ** Decimal(exponent)))
 
 
-def _comparable(_env: Env, focus: Collection, other: Collection) -> Collection:
+def _comparable(env: Env, focus: Collection, other: Collection) -> Collection:
+    env.read(focus)
+    env.read(other)
     one, two = as_quantity(only(focus, "comparable()")), as_quantity(only(other, "an argument"))
     if one is None or two is None:
         return NONE
@@ -121,11 +127,11 @@ NUMBERS: Final[dict[str, Signature]] = {
     "ceiling": Signature(0, 0, _amounts(math.ceil)),
     "floor": Signature(0, 0, _amounts(math.floor)),
     "truncate": Signature(0, 0, _amounts(math.trunc)),
-    "round": Signature(0, 1, _amounts(_round)),
-    "exp": Signature(0, 0, _numbers(_exp)),
-    "ln": Signature(0, 0, _numbers(_ln)),
-    "log": Signature(1, 1, _numbers(_log)),
-    "power": Signature(1, 1, _numbers(_power)),
-    "sqrt": Signature(0, 0, _numbers(_sqrt)),
+    "round": Signature(0, 1, _amounts(_round, _ROOT)),
+    "exp": Signature(0, 0, _numbers(_exp, _EXPONENTIAL)),
+    "ln": Signature(0, 0, _numbers(_ln, _LOGARITHM)),
+    "log": Signature(1, 1, _numbers(_log, 2 * _LOGARITHM)),
+    "power": Signature(1, 1, _numbers(_power, _POWER)),
+    "sqrt": Signature(0, 0, _numbers(_sqrt, _ROOT)),
     "comparable": Signature(1, 1, _comparable),
 }

@@ -11,16 +11,18 @@ from typing import Final
 from gateway.fhirpath.arithmetic import MAX_TEXT
 from gateway.fhirpath.env import TEXT_STEP, Env
 from gateway.fhirpath.items import FALSE, NONE, TRUE, Collection, EvaluationError, only
-from gateway.fhirpath.patterns import cost, flagged, replaced
+from gateway.fhirpath.patterns import replaced, searched
 from gateway.fhirpath.signature import Implementation, Signature, text
 
+_CALL_WORK: Final = 2
+_ESCAPE_WORK: Final = 8  # of each escape that is read
 _JSON_ESCAPE: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\.", re.DOTALL)
 
 
-def _texts(function: Callable[..., object], *, searches: bool = False) -> Implementation:
+def _texts(function: Callable[..., object], *, metered: bool = False) -> Implementation:
     """A function of one string and of single arguments; empty when any of them is empty.
 
-    `searches`: its first argument is a pattern, which costs by its size and by the length of the string.
+    `metered`: the function takes the Env first, and counts what it does beside reading and making strings.
     """
 
     def call(env: Env, focus: Collection, *arguments: Collection) -> Collection:
@@ -33,8 +35,11 @@ def _texts(function: Callable[..., object], *, searches: bool = False) -> Implem
         values = _known(arguments)
         if None in values:
             return NONE
-        env.spend(len(value) // TEXT_STEP + (cost(text(values[0]), value) if searches else 0))
-        return _collection(function(value, *values))
+        env.spend(_CALL_WORK + len(value) // TEXT_STEP)
+        found = _collection(function(env, value, *values) if metered else function(value, *values))
+        if found and type(found[0]) is str:
+            env.spend(len(found[0]) // TEXT_STEP)
+        return found
 
     return call
 
@@ -83,26 +88,35 @@ def _replace(value: str, old: object, new: object) -> str:
     return value.replace(old, new)
 
 
-def _replace_matches(value: str, expression: object, new: object, flags: object = "") -> str:
+def _replace_matches(env: Env, value: str, expression: object, new: object, flags: object = "") -> str:
     expression, new = text(expression), text(new)
-    return replaced(value, flagged(expression, text(flags)), new) if expression else value
+    return replaced(value, searched(env, value, expression, text(flags)), new, env.spend) if expression else value
 
 
-def _matches(value: str, expression: object, flags: object = "") -> bool:
-    return flagged(text(expression), text(flags)).search(value) is not None
+def _matches(env: Env, value: str, expression: object, flags: object = "") -> bool:
+    return searched(env, value, text(expression), text(flags)).search(value) is not None
 
 
-def _matches_full(value: str, expression: object, flags: object = "") -> bool:
-    return flagged(text(expression), text(flags)).fullmatch(value) is not None
+def _matches_full(env: Env, value: str, expression: object, flags: object = "") -> bool:
+    return searched(env, value, text(expression), text(flags)).fullmatch(value) is not None
 
 
-def _split(value: str, separator: object) -> list[str]:
+def _characters(env: Env, value: str) -> list[str]:
+    env.spend(len(value))
+    return list(value)
+
+
+def _split(env: Env, value: str, separator: object) -> list[str]:
     separator = text(separator)
-    return value.split(separator) if separator else list(value)
+    if not separator:
+        return _characters(env, value)
+    env.spend(value.count(separator))
+    return value.split(separator)
 
 
 def _join(env: Env, focus: Collection, separator: Collection | None = None) -> Collection:
     between = "" if separator is None else only(separator, "an argument")
+    env.spend(len(focus))
     texts = [text(only([item], "join()")) for item in focus]
     if not texts or not isinstance(between, str):
         return NONE
@@ -152,7 +166,8 @@ def _escape(value: str, target: object) -> str | None:
     return json.dumps(value, ensure_ascii=False)[1:-1] if target == "json" else None
 
 
-def _unescape(value: str, target: object) -> str | None:
+def _unescape(env: Env, value: str, target: object) -> str | None:
+    env.spend(_ESCAPE_WORK * (value.count("&") + value.count("\\")))
     if target == "html":
         return html.unescape(value)
     if target != "json":
@@ -174,15 +189,15 @@ TEXTS: Final[dict[str, Signature]] = {
     "lower": Signature(0, 0, _texts(str.lower)),
     "length": Signature(0, 0, _texts(len)),
     "trim": Signature(0, 0, _texts(str.strip)),
-    "toChars": Signature(0, 0, _texts(list)),
+    "toChars": Signature(0, 0, _texts(_characters, metered=True)),
     "replace": Signature(2, 2, _texts(_replace)),
-    "split": Signature(1, 1, _texts(_split)),
+    "split": Signature(1, 1, _texts(_split, metered=True)),
     "join": Signature(0, 1, _join),
-    "matches": Signature(1, 2, _texts(_matches, searches=True)),
-    "matchesFull": Signature(1, 2, _texts(_matches_full, searches=True)),
-    "replaceMatches": Signature(2, 3, _texts(_replace_matches, searches=True)),
+    "matches": Signature(1, 2, _texts(_matches, metered=True)),
+    "matchesFull": Signature(1, 2, _texts(_matches_full, metered=True)),
+    "replaceMatches": Signature(2, 3, _texts(_replace_matches, metered=True)),
     "encode": Signature(1, 1, _texts(_encode)),
     "decode": Signature(1, 1, _texts(_decode)),
     "escape": Signature(1, 1, _texts(_escape)),
-    "unescape": Signature(1, 1, _texts(_unescape)),
+    "unescape": Signature(1, 1, _texts(_unescape, metered=True)),
 }

@@ -1,0 +1,1 @@
+"""The parsers on the hostile edge, fed with bytes: what each may do with any input whatever."""
