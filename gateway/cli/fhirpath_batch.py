@@ -86,7 +86,8 @@ def _foreseen(program: Program, root: str, variables: JsonObject) -> Problem | N
         if read.name not in ("resource", "request", *variables) and constant(read.name) is None:
             return Problem(message=f"there is no name `%{read.name}`", offset=read.at.offset)
     roots = {"resource": root} if root in program.model.types else {}
-    return next((one for one in check(program.tree, program.model, roots) if not one.is_warning), None)
+    found = check(program.tree, program.model, roots)
+    return next((one for one in found if not one.is_warning and one.kind == "semantic"), None)
 
 
 @lru_cache(maxsize=4096)

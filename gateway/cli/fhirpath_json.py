@@ -40,13 +40,18 @@ def write(value: object) -> str:
     if isinstance(value, Temporal):
         return json.dumps(value.text)
     if isinstance(value, Quantity):
-        return f'{{"value": {write(value.value)}, "unit": {json.dumps(value.unit, ensure_ascii=False)}}}'
+        return f'{{"value": {write(value.value)}, "unit": {_text(value.unit)}}}'
     if isinstance(value, Mapping):
-        members = (f"{json.dumps(name, ensure_ascii=False)}: {write(child)}" for name, child in value.items())
+        members = (f"{_text(name)}: {write(child)}" for name, child in value.items())
         return f"{{{', '.join(members)}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(write(child) for child in value)}]"
-    return json.dumps(value, ensure_ascii=False)
+    return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text(value: str) -> str:
+    """Half of a character of UTF-16, which JSON can carry, has no UTF-8: it is written as the escape that it was."""
+    return json.dumps(value, ensure_ascii=not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value))
 
 
 def positions(source: str, offset: int) -> tuple[int, int]:

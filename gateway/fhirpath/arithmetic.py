@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from gateway.fhirpath import quantity
-from gateway.fhirpath.equality import as_temporal
+from gateway.fhirpath.equality import as_quantity, as_temporal
 from gateway.fhirpath.items import NONE, Collection, EvaluationError, is_number, only
 from gateway.fhirpath.quantity import Quantity, UnknownUnit
 from gateway.fhirpath.temporal import Temporal
@@ -58,7 +58,10 @@ def _sum(left: Collection, right: Collection, sign: int) -> Collection:
     if pair is None:
         return NONE
     one, other = pair
+    if isinstance(one, Quantity):
+        other = as_quantity(other)  # a number is a quantity of unit 1
     if isinstance(other, Quantity):
+        one = as_quantity(one)
         if isinstance(one, Quantity):
             return _quantities(one, Quantity(sign * other.value, other.unit))
         moment = as_temporal(one)

@@ -6,12 +6,13 @@ from typing import Final
 
 from gateway.fhirpath.items import EvaluationError
 from gateway.fhirpath.library import LIBRARY, TYPE_ARGUMENT
+from gateway.fhirpath.library.intervals import PRECISIONS
 from gateway.fhirpath.model import Model
 from gateway.fhirpath.patterns import pattern
 from gateway.fhirpath.problem import Problem
 from gateway.fhirpath.signature import MANY
-from gateway.fhirpath.tree import Function, Indexer, Literal, Node, Path, TypeOp, operands, type_name
-from gateway.fhirpath.unsupported import UNPROVEN, UNSUPPORTED
+from gateway.fhirpath.tree import Function, Indexer, Literal, Member, Node, Path, TypeOp, operands, type_name
+from gateway.fhirpath.unsupported import HINTS, UNPROVEN, UNSUPPORTED
 
 _ORDERED: Final = ("first", "last", "tail", "skip", "take")
 _PATTERNS: Final = ("matches", "matchesFull", "replaceMatches")
@@ -67,6 +68,8 @@ def _call(node: Function, model: Model) -> Problem | None:
         return problem
     if node.name in _PATTERNS:
         return _pattern(node.arguments[0])
+    if node.name in ("duration", "difference"):
+        return _precision(node.arguments[1])
     if node.name in TYPE_ARGUMENT:
         return _type(node.arguments[0], type_name(node.arguments[0]), model)
     return None
@@ -77,7 +80,7 @@ def _name(node: Function) -> Problem | None:
         return None
     why = UNSUPPORTED.get(node.name)
     close = get_close_matches(node.name, _ARITIES, 1) if why is None else []
-    hint = f"did you mean `{close[0]}()`?" if close else None
+    hint = f"did you mean `{close[0]}()`?" if close else HINTS.get(node.name)
     message = f"there is no function `{node.name}()`" if why is None else f"`{node.name}()` {why}"
     return Problem(message=message, offset=node.offset, length=len(node.name), hint=hint)
 
@@ -115,6 +118,13 @@ def _pattern(argument: Node) -> Problem | None:
     return None
 
 
+def _precision(argument: Node) -> Problem | None:
+    if not isinstance(argument, Literal) or argument.value in PRECISIONS:
+        return None
+    hint = f"one of {', '.join(PRECISIONS)}"
+    return Problem(message="this is no precision", offset=argument.offset, length=argument.length, hint=hint)
+
+
 def _type(node: Node, name: str | None, model: Model) -> Problem | None:
     # `System.Patient` names no type, and yet a suite asks whether something is one: it is not.
     if name is not None and (model.knows(name) or model.knows(name.removeprefix("System."))):
@@ -126,4 +136,5 @@ def _type(node: Node, name: str | None, model: Model) -> Problem | None:
         offset=offset,
         length=len(name) if name else node.length,
         hint=f"did you mean `{close[0]}`?" if close else None,
+        kind="execution" if isinstance(node, Member) else "semantic",  # `as(x)`: an argument, as the suites see it
     )

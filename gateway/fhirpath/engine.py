@@ -165,10 +165,10 @@ def compile(  # noqa: A001 (the door's word)
     if model not in models.RELEASES:
         return (Problem(message=f"there is no FHIRPath model for {model}"),)
     try:
-        tree = parse(source)
+        tree = parse(source, strict=strict)
     except Syntax as error:
         problem = Problem(
-            message=error.message, offset=error.offset, length=error.length, hint=error.hint, kind="syntax"
+            message=error.message, offset=error.offset, length=error.length, hint=error.hint, kind=error.kind
         )
         return (problem,)
     except RecursionError:

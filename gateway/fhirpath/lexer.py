@@ -13,17 +13,19 @@ _ESCAPES: Final = {"r": "\r", "n": "\n", "t": "\t", "f": "\f"}
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _BAD_ESCAPE: Final = re.compile(r"\\(?:u[0-9a-fA-F]{4}|[`'\"\\/fnrt])|(?P<bad>\\.)", re.DOTALL)
 _TIME: Final = r"[0-9]{2}(?::[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)?"
+_OFFSET: Final = r"(?:Z|[+-][0-9]{2}:[0-9]{2})"
+OFFSET: Final = re.compile(f"{_OFFSET}$", re.ASCII)
 _TOKEN: Final = re.compile(
     rf"""
     (?P<space>  (?: \s | //[^\n\r]* | /\*(?:[^*]|\*(?!/))*\*/ )+ )
   | (?P<name>   [A-Za-z_][A-Za-z0-9_]* )
-  | (?P<symbol> !=|!~|<=|>=|[-+*/&|<>=~.,()\[\]{{}}%] )
+  | (?P<symbol> !=|!~|<=|>=|[-+*/&|<>=~.,:()\[\]{{}}%] )
   | (?P<string> '(?:[^'\\]|\\.)*' )
   | (?P<long>   [0-9]+L\b )
   | (?P<number> [0-9]+(?:\.[0-9]+)? )
   | (?P<quoted> `(?:[^`\\]|\\.)*` | "(?:[^"\\]|\\.)*" )
-  | (?P<time>   @T{_TIME} )
-  | (?P<date>   @[0-9]+(?:-[0-9]+)*(?:T(?:{_TIME}(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?)? )
+  | (?P<time>   @T{_TIME}{_OFFSET}? )
+  | (?P<date>   @[0-9]+(?:-[0-9]+)*(?:T(?:{_TIME}{_OFFSET}?)?)? )
   | (?P<special>\$(?:this|index|total)\b )
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
@@ -31,14 +33,17 @@ _TOKEN: Final = re.compile(
 
 
 class Syntax(Exception):
-    """The text is no expression. `offset` and `length` say where (code points)."""
+    """The text is no expression. `offset` and `length` say where (code points); for `kind` see Problem."""
 
-    def __init__(self, message: str, offset: int = 0, length: int = 1, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, offset: int = 0, length: int = 1, hint: str | None = None, kind: str = "syntax"
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset
         self.length = length
         self.hint = hint
+        self.kind = kind
 
 
 class Token(NamedTuple):
@@ -81,22 +86,30 @@ def _unreadable(source: str, offset: int) -> Syntax:
     return Syntax("this character begins nothing that FHIRPath knows", offset)
 
 
-def unquote(token: Token) -> str:
+def unquote(token: Token, *, strict: bool) -> str:
     """The content of a quoted string or name, in one pass, so that `\\\\n` stays a backslash and an n.
 
-    Raises Syntax for what is no escape: `'\\d'` read as `d` would match in silence.
+    The language drops a backslash that begins no escape. `strict`: it is an error (raises Syntax), because a pattern
+    `'\\d'` that is read as `d` would match in silence.
     """
     inner = token.text[1:-1]
     if "\\" not in inner:
         return inner
-    for match in _BAD_ESCAPE.finditer(inner):
+    for match in _BAD_ESCAPE.finditer(inner) if strict else ():
         bad = match["bad"]
         if bad is not None:
             offset = token.offset + 1 + match.start()
             raise Syntax(
                 f"`{bad}` is no escape of FHIRPath", offset, 2, f"for a backslash in a pattern write `\\{bad}`"
             )
-    return _ESCAPE.sub(_unescaped, inner)
+    return _paired(_ESCAPE.sub(_unescaped, inner))
+
+
+def _paired(text: str) -> str:
+    """Two escapes may write one character (`\\ud83d\\ude00`); half of one stays what it is."""
+    if not any("\ud800" <= each <= "\udfff" for each in text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _unescaped(match: re.Match[str]) -> str:

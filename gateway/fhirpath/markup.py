@@ -74,3 +74,8 @@ def is_fhir_html(text: str) -> bool:
     except (_NotAllowed, expat.ExpatError):
         return False
     return True  # a text without an element is no XML
+
+
+def is_fhir_html_inside(text: str) -> bool:
+    """Whether a text may stand inside of such a `div`: what a string holds has no root of its own."""
+    return is_fhir_html(f"<div>{text}</div>")

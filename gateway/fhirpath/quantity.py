@@ -14,6 +14,10 @@ from gateway.fhirpath import ucum
 _WORDS: Final = ("year", "month", "week", "day", "hour", "minute", "second", "millisecond")
 CALENDAR_WORDS: Final = frozenset(f"{word}{end}" for word in _WORDS for end in ("", "s"))
 _CODES: Final = dict(zip(_WORDS, ("a", "mo", "wk", "d", "h", "min", "s", "ms"), strict=True))
+_NAMESAKES: Final = {code: word for word, code in _CODES.items()}
+_DAY: Final = 86_400_000
+# https://build.fhir.org/ig/HL7/FHIRPath/#fn-toquantity-conversion-factors, in milliseconds.
+_CALENDAR: Final = dict(zip(_WORDS, (365 * _DAY, 30 * _DAY, 7 * _DAY, _DAY, 3_600_000, 60_000, 1_000, 1), strict=True))
 _MONTHS: Final = {"year": 12, "month": 1}
 
 
@@ -55,23 +59,23 @@ def order(one: Quantity, other: Quantity) -> int | None:
 
 def coarse(one: Quantity, other: Quantity) -> tuple[Decimal, Decimal] | None:
     """Both values in the larger of the two units, where a calendar year is a UCUM year; None without a common one."""
-    left, right = ucum.unit(one.code), ucum.unit(other.code)
-    if left is None or right is None or left[1] != right[1]:
+    left, right = ucum.scale(one.code), ucum.scale(other.code)
+    if left is None or right is None or left.dimension != right.dimension:
         return None
-    factor = max(left[0], right[0])
-    return _scaled(one, left[0] / factor), _scaled(other, right[0] / factor)
+    larger = left if left.factor >= right.factor else right
+    return _scaled(one, left, larger), _scaled(other, right, larger)
 
 
-def _scaled(one: Quantity, factor: Fraction) -> Decimal:
-    return one.value if factor == 1 else _decimal(Fraction(one.value) * factor)
+def _scaled(one: Quantity, its: ucum.Scale, wanted: ucum.Scale) -> Decimal:
+    return one.value if its == wanted else _decimal(wanted.value(its.measure(one.value)))
 
 
 def measure(one: Quantity) -> tuple[Fraction, ucum.Dimension]:
     """The amount in base units. Raises UnknownUnit."""
-    unit = ucum.unit(one.code)
-    if unit is None:
+    scale = ucum.scale(one.code)
+    if scale is None:
         raise UnknownUnit
-    return Fraction(one.value) * unit[0], unit[1]
+    return scale.measure(one.value), scale.dimension
 
 
 def key(one: Quantity) -> object:
@@ -79,35 +83,73 @@ def key(one: Quantity) -> object:
     word = one.word
     if word in _MONTHS:
         return str(Fraction(one.value) * _MONTHS[word]), "calendar"
-    unit = ucum.unit(one.code)
+    scale = ucum.scale(one.code)
     # Written out, since Python's hash of a number is no secret: a payload could make them all collide.
-    amount = Fraction(one.value) * (1 if unit is None else unit[0])
-    return str(amount), one.unit if unit is None else unit[1]
+    if scale is None:
+        return str(Fraction(one.value)), one.unit
+    return str(scale.measure(one.value)), scale.dimension
 
 
 def comparable(one: Quantity, other: Quantity) -> bool:
-    """Whether both measure the same thing; an unknown unit is comparable with itself only."""
-    left, right = ucum.unit(one.code), ucum.unit(other.code)
+    """Whether both have an order; an unknown unit has one with itself only, a calendar year none with days."""
+    if (one.word in _MONTHS) != (other.word in _MONTHS):
+        return False
+    left, right = ucum.scale(one.code), ucum.scale(other.code)
     if left is None or right is None:
         return one.unit == other.unit
-    return left[1] == right[1]
+    return left.dimension == right.dimension
+
+
+def converted(one: Quantity, unit: str) -> Quantity | None:
+    """In another unit (https://build.fhir.org/ig/HL7/FHIRPath/#unit-conversions); None where there is no way.
+
+    Between the calendar and UCUM the amount is reckoned in the system of the source, and then renamed.
+    """
+    wanted = Quantity(Decimal(1), unit)
+    if one.unit == unit or one.code == wanted.code:
+        return Quantity(one.value, unit)
+    if one.word is not None:
+        source, target = _CALENDAR.get(one.word), _CALENDAR.get(wanted.word or _NAMESAKES.get(unit, ""))
+        if source is None or target is None:
+            return None
+        months = (_MONTHS.get(one.word), _MONTHS.get(wanted.word or _NAMESAKES[unit]))
+        factor = Fraction(months[0], months[1]) if months[0] and months[1] else Fraction(source, target)
+        return Quantity(_decimal(Fraction(one.value) * factor), unit)
+    its, other = ucum.scale(one.code), ucum.scale(wanted.code)
+    if its is None or other is None or its.dimension != other.dimension:
+        return None
+    return Quantity(_scaled(one, its, other), unit)
 
 
 def plus(one: Quantity, other: Quantity) -> Quantity | None:
-    """The sum, in the unit of the first; None without a common measure. Raises UnknownUnit."""
-    if one.unit == other.unit:
-        return Quantity(one.value + other.value, one.unit)
-    first, second = measure(one), measure(other)
-    if first[1] != second[1] or (one.word in _MONTHS) != (other.word in _MONTHS):
+    """The sum, in the smaller unit (https://build.fhir.org/ig/HL7/FHIRPath/#-addition); None without a common measure.
+
+    Calendar years and months are added to their own only, temperatures to nothing. Raises UnknownUnit.
+    """
+    if ucum.is_special(one.code) or ucum.is_special(other.code):
         return None
-    factor = measure(Quantity(Decimal(1), one.unit))[0]
-    return Quantity(_decimal((first[0] + second[0]) / factor), one.unit)
+    if one.unit == other.unit or (one.word is not None and one.word == other.word):
+        return Quantity(one.value + other.value, one.unit)
+    if one.word in _MONTHS or other.word in _MONTHS:
+        return None
+    first, second = measure(one), measure(other)
+    if first[1] != second[1]:
+        return None
+    left, right = measure(Quantity(Decimal(1), one.unit))[0], measure(Quantity(Decimal(1), other.unit))[0]
+    smaller, factor = (one, left) if left <= right else (other, right)
+    unit = smaller.unit
+    if (one.word is None) != (other.word is None) and smaller.word is None:
+        unit = f"{_NAMESAKES[unit]}s" if unit in _NAMESAKES else unit  # of both systems: in calendar units
+    return Quantity(_decimal((first[0] + second[0]) / factor), unit)
 
 
 def times(one: Quantity, other: Quantity, *, divide: bool = False) -> Quantity | None:
     """The product or quotient, in a unit that is written out; None on division by zero."""
     if divide and other.value == 0:
         return None
+    plain = "1" in (one.code, other.code)
+    if not plain and any(each.word is not None or ucum.is_special(each.code) for each in (one, other)):
+        return None  # https://build.fhir.org/ig/HL7/FHIRPath/#-multiplication
     value = one.value / other.value if divide else one.value * other.value
     if other.code == "1":
         return Quantity(value, one.unit)

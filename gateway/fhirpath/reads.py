@@ -26,19 +26,22 @@ def reads(tree: Node) -> tuple[Read, ...]:
     The judged resource is named `resource`, however it is reached; `now()` and its like read `request`. What
     `defineVariable` defines in the text comes from no outside.
     """
-    own = _defined(tree)
+    own = defined(tree)
     found = (read for read in _reads(tree, on_root=True) if read.name not in own)
     return tuple(sorted(found, key=lambda read: read.at.offset))
 
 
-def _defined(tree: Node) -> frozenset[str]:
+def defined(tree: Node) -> frozenset[str]:
+    """The names that `defineVariable` defines anywhere in a text."""
     found: set[str] = set()
     waiting = [tree]
     while waiting:
         node = waiting.pop()
         waiting.extend(operands(node))
-        if isinstance(node, Function) and node.name == "defineVariable" and isinstance(node.arguments[0], Literal):
-            found.add(str(node.arguments[0].value))
+        if isinstance(node, Function) and node.name == "defineVariable" and node.arguments:
+            [name, *_] = node.arguments
+            if isinstance(name, Literal):
+                found.add(str(name.value))
     return frozenset(found)
 
 

@@ -47,7 +47,8 @@ def call(walk: Pass, node: Function, focus: Static, this: Static) -> Static:
         return _unknown(walk.report, node, focus)
     if node.name in _CALCULATED:
         focus = replace(focus, kinds=system(focus.kinds, walk.report.model))
-    return _result(node, focus, results, typed)
+    found = _result(node, focus, results, typed)
+    return _rounded(walk.report, focus, found) if node.name in _ROUNDED else found
 
 
 def _argument(walk: Pass, node: Function, argument: Node, inner: Static) -> Static:
@@ -79,6 +80,17 @@ def _unknown(report: Report, node: Function, focus: Static) -> Static:
     if node.name in ("getValue", "sum", "avg"):
         return Static(kinds=system(focus.kinds, report.model), why=focus.why)
     return unknown(f"what `{node.name}()` gives is not known")
+
+
+# Functions that make a number of a number, and a quantity of a quantity.
+_ROUNDED: Final = frozenset({"ceiling", "floor", "truncate", "round"})
+
+
+def _rounded(report: Report, focus: Static, of_number: Static) -> Static:
+    known = families(focus.kinds, report.model)
+    numbers = of_number.kinds if known is None or "number" in known else frozenset()
+    quantities = one("System.Quantity").kinds if known is None or "quantity" in known else frozenset()
+    return replace(of_number, kinds=(numbers or frozenset()) | (quantities or frozenset()) or of_number.kinds)
 
 
 # Functions that make a value of the type of their input.
@@ -115,7 +127,8 @@ def _criteria(report: Report, node: Function, results: list[Static]) -> None:
     if not found.kinds:
         report.problem(argument, f"the criterion of `{node.name}()` can only be empty")
     elif not any(is_boolean(kind) for kind in found.kinds):
-        report.problem(
+        say = report.problem if node.name == "iif" else report.fixed  # one value that is no boolean counts as true
+        say(
             argument,
             f"the criterion of `{node.name}()` is {shown(found.kinds)}, not a boolean",
             "add `.exists()`, or compare it with a value",
@@ -130,7 +143,9 @@ def _input(report: Report, node: Function, focus: Static, typed: Typed) -> None:
     length = len(node.name)
     known = families(focus.kinds, report.model)
     if typed.needs and known and focus.kinds and not known & typed.needs:
-        report.problem(node, f"`{node.name}()` cannot be asked of {shown(focus.kinds)}", length=length)
+        # `(1 | 2).not()`: the language makes one boolean of the input first, and fails on several.
+        say = report.fails if node.name == "not" else report.problem
+        say(node, f"`{node.name}()` cannot be asked of {shown(focus.kinds)}", length=length)
     elif (typed.single or node.name == "iif") and node.name != "single" and focus.kinds and focus.many:
         message = f"`{node.name}()` is asked of one value, and this may be several"
         report.several(node, focus, message, "use `.select(…)`, `.all(…)` or `.exists(…)`")

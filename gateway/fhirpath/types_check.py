@@ -13,6 +13,7 @@ from gateway.fhirpath.env import ROOT_NAMES, constant
 from gateway.fhirpath.model import Model
 from gateway.fhirpath.problem import Problem
 from gateway.fhirpath.quantity import Quantity
+from gateway.fhirpath.reads import defined
 from gateway.fhirpath.temporal import Temporal
 from gateway.fhirpath.tree import (
     Binary,
@@ -96,10 +97,12 @@ class Walk:
         self._resource = resource
         self._context = Static(kinds=frozenset(map(Kind, context)), least=1) if context else resource
         self.defined: Mapping[str, Static] = {}
+        self._own: frozenset[str] = frozenset()
         self.repeats = 0
 
     def root(self, tree: Node) -> Static:
         """The type of the whole expression."""
+        self._own = defined(tree)
         return self.infer(tree, self._context)
 
     def infer(self, node: Node, this: Static) -> Static:
@@ -153,6 +156,10 @@ class Walk:
             return self._resource
         if constant(node.name) is not None:
             return one("System.String")
+        if node.name in self._own and node.name not in self.report.names:
+            hint = "what `defineVariable` names is known to the end of its path, and in the arguments of that"
+            self.report.problem(node, f"`%{node.name}` is not defined here", hint)
+            return unknown(f"`%{node.name}` is not defined here")
         return self.report.names.get(node.name, unknown(f"what `%{node.name}` holds is not known"))
 
     def _bare(self, node: Member | Function, this: Static) -> Static:
@@ -172,7 +179,7 @@ class Walk:
         found = self.scoped(node.operand, this)
         known = families(found.kinds, self.model)
         if known and not known & {"number", "quantity"} and found.kinds:
-            self.report.problem(node, f"`{node.operator}` needs a number, not {shown(found.kinds)}")
+            self.report.fails(node, f"`{node.operator}` needs a number, not {shown(found.kinds)}")
         return replace(found, kinds=system(found.kinds, self.model))
 
     def _binary(self, node: Binary, this: Static) -> Static:

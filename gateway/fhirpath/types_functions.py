@@ -97,16 +97,18 @@ FUNCTIONS: Final[dict[str, Typed]] = {
     "toChars": _text(_STRING, size=Size.MANY),
     "join": Typed(result=_STRING, needs=_TEXTS, arguments=(_TEXT,)),
     "abs": Typed(result="", needs=_MEASURE, single=True),
-    **dict.fromkeys(("ceiling", "floor", "truncate"), Typed(result=_INTEGER, needs=_NUMBER, single=True)),
+    **dict.fromkeys(("ceiling", "floor", "truncate"), Typed(result=_INTEGER, needs=_MEASURE, single=True)),
+    "round": Typed(result="System.Decimal", needs=_MEASURE, single=True, arguments=(_NUMBER,)),
     **dict.fromkeys(("exp", "ln", "sqrt"), _MATH),
-    **dict.fromkeys(
-        ("log", "power", "round"), Typed(result="System.Decimal", needs=_NUMBER, single=True, arguments=(_NUMBER,))
-    ),
+    **dict.fromkeys(("log", "power"), Typed(result="System.Decimal", needs=_NUMBER, single=True, arguments=(_NUMBER,))),
     **dict.fromkeys(("sum", "avg"), Typed(needs=_MEASURE)),
     **dict.fromkeys(("min", "max"), Typed(result="", needs=_VALUE)),
     **dict.fromkeys(("lowBoundary", "highBoundary"), Typed(result="", needs=_EXACT, single=True, arguments=(_NUMBER,))),
     "precision": Typed(result=_INTEGER, needs=_EXACT, single=True),
-    "comparable": Typed(result=_BOOLEAN, needs=frozenset({"quantity"}), single=True),
+    "comparable": Typed(result=_BOOLEAN, needs=_MEASURE, single=True, arguments=(_MEASURE,)),
+    **dict.fromkeys(
+        ("duration", "difference"), Typed(result=_INTEGER, needs=_MOMENT, single=True, arguments=(_MOMENT, _TEXT))
+    ),
     **{
         f"{part}Of": Typed(result=_INTEGER, needs=_MOMENT, single=True)
         for part in ("year", "month", "day", "hour", "minute", "second", "millisecond")

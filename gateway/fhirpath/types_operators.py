@@ -28,9 +28,10 @@ _SUMS: Final = {
     ("quantity", "quantity"): "quantity",
     ("date or time", "quantity"): "date or time",
 }
+_COUNTED: Final = {("number", "quantity"): "quantity", ("quantity", "number"): "quantity"}
 _ARITHMETIC: Final[dict[str, dict[tuple[str, str], str]]] = {
-    "+": {**_SUMS, ("string", "string"): "string"},
-    "-": _SUMS,
+    "+": {**_SUMS, **_COUNTED, ("string", "string"): "string"},
+    "-": {**_SUMS, **_COUNTED},
     "*": {(one_, other): "quantity" for one_ in ("number", "quantity") for other in ("number", "quantity")},
     "/": {("number", "number"): "number", ("quantity", "quantity"): "quantity", ("quantity", "number"): "quantity"},
     "div": {("number", "number"): "number", ("quantity", "quantity"): "quantity"},
@@ -57,7 +58,7 @@ def _logic(report: Report, node: Binary, left: Static, right: Static) -> Static:
     for side, found in ((node.left, left), (node.right, right)):
         if found.kinds and not any(is_boolean(kind) for kind in found.kinds):
             hint = "add `.exists()`, or compare it with a value"
-            report.problem(side, f"`{node.operator}` needs booleans", hint)
+            report.fixed(side, f"`{node.operator}` needs booleans", hint)
         elif found.kinds and found.many:
             report.several(side, found, f"`{node.operator}` needs one boolean, and this may be several values")
     return Static(kinds=one("System.Boolean").kinds, least=min(1, left.least, right.least))
@@ -101,7 +102,7 @@ def _families(report: Report, node: Binary, left: Kinds, right: Kinds) -> None:
         return
     hint = "compare `coding.code`" if "a CodeableConcept" in (shown(left), shown(right)) else None
     message = f"{shown(left)} and {shown(right)} have no common values for `{node.operator}`"
-    report.problem(node, message, hint)
+    (report.fails if node.operator in _ORDER else report.fixed)(node, message, hint)
 
 
 def _arithmetic(report: Report, node: Binary, left: Static, right: Static) -> Static:
@@ -114,9 +115,14 @@ def _arithmetic(report: Report, node: Binary, left: Static, right: Static) -> St
     found = {pairs[pair] for one_ in mine for other in theirs if (pair := (one_, other)) in pairs}
     if not found:
         message = f"`{node.operator}` has no meaning between {shown(left.kinds)} and {shown(right.kinds)}"
-        hint = "write a quantity, such as `7 days`" if "date or time" in mine and theirs == _NUMBERS else None
-        report.problem(node, message, hint)
+        if "date or time" in mine and theirs == _NUMBERS:
+            report.problem(node, message, "write a quantity, such as `7 days`")
+        else:
+            report.fails(node, message)
         return unknown("this is an error", many=False)
+    if node.operator in ("+", "-") and {*mine} | {*theirs} == {"number", "quantity"} and len(mine) == len(theirs) == 1:
+        message = f"a number is a quantity of unit '1' for `{node.operator}`, and nothing of another unit"
+        report.warning(node, message, "write the unit, such as `2 'mg'`")
     return Static(kinds=_result(report, node.operator, found, left, right))
 
 

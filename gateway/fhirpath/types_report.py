@@ -23,17 +23,29 @@ class Report:
         """Something that cannot be right."""
         self._add(at, message, hint, length, is_warning=False)
 
+    def fails(self, at: Node, message: str, hint: str | None = None, length: int | None = None) -> None:
+        """Something that the evaluation can only fail on."""
+        self._add(at, message, hint, length, is_warning=False, kind="execution")
+
+    def fixed(self, at: Node, message: str, hint: str | None = None) -> None:
+        """Something that always has the same answer, such as `=` of a code and a number."""
+        self._add(at, message, hint, None, is_warning=False, kind="fixed")
+
     def absent(self, at: Node, message: str, hint: str | None = None) -> None:
         """An element that the model has not, or not here."""
         self._add(at, message, hint, None, is_warning=False, is_absent=True)
 
     def code(self, at: Node, message: str, hint: str, *, is_warning: bool) -> None:
         """A literal that is none of the codes of its element."""
-        self._add(at, message, hint, None, is_warning=is_warning)
+        self._add(at, message, hint, None, is_warning=is_warning, kind="fixed")
+
+    def warning(self, at: Node, message: str, hint: str | None = None) -> None:
+        """Something that is right for few inputs."""
+        self._add(at, message, hint, None, is_warning=True)
 
     def several(self, at: Node, value: Static, message: str, hint: str | None = None) -> None:
         """One value is needed: certainly wrong where there are always several, else for some inputs."""
-        self._add(at, message, hint, None, is_warning=value.least <= 1)
+        self._add(at, message, hint, None, is_warning=value.least <= 1, kind="execution")
 
     def _add(
         self,
@@ -44,6 +56,7 @@ class Report:
         *,
         is_warning: bool,
         is_absent: bool = False,
+        kind: str = "semantic",
     ) -> None:
         if not self.quiet:
             self.problems.append(
@@ -54,6 +67,7 @@ class Report:
                     hint=hint,
                     is_warning=is_warning,
                     is_absent=is_absent,
+                    kind=kind,
                 )
             )
 

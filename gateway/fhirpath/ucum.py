@@ -2,13 +2,15 @@
 
 Covered: metric prefixes, the SI units, the units of time, volume, mass, energy, pressure and activity that
 laboratories write, `%`, powers of ten, products, quotients, exponents and annotations. What is not covered has no
-reading here, and is compared with itself only. Celsius and Fahrenheit have an offset, pH a logarithm: no factor.
+reading here, and is compared with itself only. Celsius and Fahrenheit have an offset beside their factor, and stand
+alone only; pH has a logarithm, and no reading.
 """
 
 import re
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 # Base unit and exponent, sorted.
 Dimension: TypeAlias = tuple[tuple[str, int], ...]
@@ -104,6 +106,8 @@ _OTHER: Final[dict[str, tuple[str, str]]] = {
     "[arb'U]": ("1", "[arb'U]"),
     "[CFU]": ("1", "[CFU]"),
 }
+# UCUM's special units: kelvins are (value + offset) * factor.
+_SPECIAL: Final = {"Cel": (Fraction(1), Fraction("273.15")), "[degF]": (Fraction(5, 9), Fraction("459.67"))}
 _ANNOTATION: Final = re.compile(r"\{[!-z|~]*\}", re.ASCII)
 _COMPONENT: Final = re.compile(r"(?P<atom>10[*^]|[^\d.+/()-][^.+/()-]*?|\d+)(?P<exponent>[+-]?\d+)?", re.ASCII)
 _BASE: Final = re.compile(r"(\[[^\]]*\]|[A-Za-z]+)(-?\d+)?")
@@ -141,6 +145,33 @@ def _product(parts: list[str], *, is_annotated: bool) -> Unit | None:
     if max(factor.numerator, factor.denominator).bit_length() > _MAX_BITS:
         return None
     return factor, tuple(sorted((base, power) for base, power in powers.items() if power))
+
+
+class Scale(NamedTuple):
+    """How a value of a unit is read: (value + offset) * factor, in the base units of the dimension."""
+
+    factor: Fraction
+    offset: Fraction
+    dimension: Dimension
+
+    def measure(self, value: Decimal) -> Fraction:
+        return (Fraction(value) + self.offset) * self.factor
+
+    def value(self, measure: Fraction) -> Fraction:
+        return measure / self.factor - self.offset
+
+
+def scale(code: str) -> Scale | None:
+    """The scale of a code; None for one that is not covered here."""
+    if code in _SPECIAL:
+        return Scale(*_SPECIAL[code], (("K", 1),))
+    found = unit(code)
+    return None if found is None else Scale(found[0], Fraction(0), found[1])
+
+
+def is_special(code: str) -> bool:
+    """Whether nothing can be calculated with the unit, because its zero is none."""
+    return code in _SPECIAL
 
 
 def _component(text: str) -> Unit | None:

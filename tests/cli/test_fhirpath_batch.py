@@ -58,6 +58,16 @@ def test_decimals_keep_their_digits() -> None:
         ("%zzz", "semantic", 1, 1),
         ("true and\n name.single().exists()", "execution", 2, 2),
         ("name.repeatAll($this)", "budget", 1, 1),
+        # What the evaluation alone can only fail on is no fault of the text, and else it is.
+        ("(1 | 2).not()", "execution", 1, 1),
+        ("'a' - 'b'", "execution", 1, 1),
+        ("@1974-12-25 + 7", "semantic", 1, 1),
+        # What is always false fails nothing, and is not said to be the cause.
+        ("(birthDate = 5) or name.single().exists()", "execution", 1, 20),
+        ("name.family < 5", "execution", 1, 1),
+        ("birthDate.as(dat)", "execution", 1, 14),
+        ("@T10:00Z", "execution", 1, 8),
+        ("name.select(defineVariable('a', 1)).select(%a)", "semantic", 1, 44),
     ],
 )
 def test_errors_have_kinds_and_places(expression: str, kind: str, line: int, column: int) -> None:
@@ -65,6 +75,19 @@ def test_errors_have_kinds_and_places(expression: str, kind: str, line: int, col
     assert isinstance(error, dict)
     assert (error["kind"], error["line"], error["column"]) == (kind, line, column)
     assert error["message"]
+
+
+def test_half_a_character_is_answered_as_the_escape_that_it_was() -> None:
+    said = answer(
+        r'{"id": "\ud800", "expression": "name.given | \u0027é\ud83d\ude00\u0027", "resource": {"name": '
+        r'{"given": "\udc00"}}}',
+        NOW,
+    )
+    assert said.isascii() is False
+    assert json.loads(said.encode("utf-8")) == {
+        "id": "\ud800",
+        "result": [{"type": "string", "value": "\udc00"}, {"type": "string", "value": "é😀"}],
+    }
 
 
 def test_a_path_a_version_and_a_context(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Reads the official suites and judges one case of them."""
+"""Reads the official suites and judges one case of them, through the lines of `fhir-gateway fhirpath --batch`.
+
+Kinds of errors and types of values count, not errors and texts alone.
+"""
 
 import functools
 import json
@@ -7,13 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from xml.etree import ElementTree as ET
 
+from gateway.cli.fhirpath_batch import answer
+from gateway.cli.fhirpath_json import write
 from gateway.fhir.json import JsonObject
-from gateway.fhirpath import engine
-from gateway.fhirpath.engine import Outcome, Program
-from gateway.fhirpath.items import Item, plain
-from gateway.fhirpath.quantity import Quantity
-from gateway.fhirpath.temporal import Temporal
-from gateway.fhirpath.types_check import check
 from tests.fhirpath import fetch_suite, fhir_xml
 
 NOW = "2026-11-23T12:00:00.000Z"
@@ -23,13 +22,13 @@ NOW = "2026-11-23T12:00:00.000Z"
 class Case:
     """One `test` element. `outputs` are (type, text); `invalid` is syntax, semantic, execution or None.
 
-    `resource` is None without an input file, and for the one input that is no FHIR (`mode` is then `cda`).
+    `example`: the name of the input; empty without one, and for the one input that is no FHIR (`mode` is then `cda`).
     """
 
     release: str
     name: str
     expression: str
-    resource: JsonObject | None
+    example: str
     invalid: str | None
     mode: str | None
     predicate: bool
@@ -48,12 +47,11 @@ def cases(release: str) -> Iterator[Case]:
         assert expression is not None
         name = test.get("name", "unnamed")
         seen[name] = seen.get(name, 0) + 1
-        example = test.get("inputfile", "")
         yield Case(
             release=release,
             name=name if seen[name] == 1 else f"{name}#{seen[name]}",
             expression=expression.text or "",
-            resource=resource(release, example) if example and test.get("mode") != "cda" else None,
+            example=test.get("inputfile", "") if test.get("mode") != "cda" else "",
             invalid=expression.get("invalid"),
             mode=test.get("mode") or expression.get("mode"),
             predicate=test.get("predicate") == "true",
@@ -68,57 +66,55 @@ def resource(release: str, name: str) -> JsonObject:
     text = (fetch_suite.ensure() / release.lower() / "inputs" / name).read_bytes()
     if name.endswith(".xml"):
         return fhir_xml.read(text, release)
-    found: JsonObject = json.loads(text)
+    found: JsonObject = json.loads(text, parse_float=Decimal)
     return found
 
 
+@functools.cache
+def _written(release: str, name: str) -> str:
+    return write(resource(release, name) if name else None)
+
+
 def fault(case: Case) -> str | None:
-    """None when the engine does as the case says, else what it does instead."""
-    found = engine.compile(case.expression, model=case.release)
-    if not isinstance(found, Program):
-        return None if case.invalid is not None else f"refused: {found[0].message}"
-    outcome = found.evaluate(case.resource, now=NOW)
-    if case.invalid is None:
-        return f"failed: {outcome.reason}" if outcome.failure is not None else _difference(case, outcome)
-    if case.invalid != "syntax" and outcome.failure is not None:
-        return None
-    if case.invalid == "semantic" and check(found.tree, found.model, _roots(case)):
-        return None
-    return f"not refused, evaluated to {len(outcome.values)} values"
+    """None when the engine answers the case as the suite says, else what it does instead."""
+    asked = json.dumps({"id": case.name, "expression": case.expression, "version": case.release})
+    line = f'{asked.removesuffix("}")}, "resource": {_written(case.release, case.example)}}}'
+    said = json.loads(answer(line, NOW), parse_float=Decimal)
+    assert said.keys() - {"error", "result"} == {"id"}
+    if case.invalid is not None:
+        if "error" not in said:
+            return f"not refused, evaluated to {len(said['result'])} values"
+        found = said["error"]
+        return None if found["kind"] == case.invalid else f"{found['kind']}, not {case.invalid}: {found['message']}"
+    return str(said["error"]) if "error" in said else _difference(case, said["result"])
 
 
-def _roots(case: Case) -> dict[str, str]:
-    return {"resource": str(case.resource.get("resourceType")) if case.resource is not None else "Resource"}
-
-
-def _difference(case: Case, outcome: Outcome) -> str | None:
+def _difference(case: Case, values: list[JsonObject]) -> str | None:
     if case.predicate:
-        return None if [bool(outcome.values)] == [text == "true" for _, text in case.outputs] else "other predicate"
-    wanted, found = list(case.outputs), [_shown(item) for item in outcome.values]
+        return None if [bool(values)] == [text == "true" for _, text in case.outputs] else "other predicate"
+    wanted, found = list(case.outputs), [(str(value["type"]), _shown(value)) for value in values]
     if len(wanted) != len(found):
         return f"{len(found)} values instead of {len(wanted)}: {found}"
     if not case.ordered:
-        wanted, found = sorted(wanted, key=lambda one: one[1]), sorted(found)
+        wanted, found = sorted(wanted, key=lambda one: one[1]), sorted(found, key=lambda one: one[1])
     for (kind, text), value in zip(wanted, found, strict=True):
-        if not _same(kind, text, value):
-            return f"{value!r} instead of {kind} {text!r}"
+        if kind not in (None, value[0]) or not _same(value[0], text, value[1]):
+            return f"{value} instead of {(kind, text)}"
     return None
 
 
-def _same(kind: str | None, text: str, value: str) -> bool:
+def _same(kind: str, text: str, value: str) -> bool:
     if kind in ("integer", "decimal"):
-        return value.lstrip("-").replace(".", "", 1).isdigit() and Decimal(value) == Decimal(text)
-    if kind in ("date", "dateTime", "time") or text.startswith("@"):
-        return value.removeprefix("T") == text.removeprefix("@").removeprefix("T")
+        return Decimal(value) == Decimal(text)
+    if kind in ("date", "dateTime", "time"):
+        return value == text.removeprefix("@").removeprefix("T")
     return value == text
 
 
-def _shown(item: Item) -> str:
-    value = plain(item)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Temporal):
-        return value.text
-    if isinstance(value, Quantity):
-        return f"{value.value} '{value.unit}'"
-    return str(value)
+def _shown(value: JsonObject) -> str:
+    found = value["value"]
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    if value["type"] == "Quantity" and isinstance(found, dict):
+        return f"{found['value']} '{found['unit']}'"
+    return str(found)

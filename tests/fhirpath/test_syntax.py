@@ -28,6 +28,9 @@ from gateway.fhirpath.unsupported import UNSUPPORTED
         ("a = @2020-13", 4, "no valid date", None),
         ("a = @2021-02-29", 4, "no valid date", None),
         ("@T25:00", 0, "no valid date", None),
+        ("@T14:34:28Z.is(Time)", 10, "no offset from UTC", "leave it out"),
+        ("@T14:34+10:00", 7, "no offset from UTC", "leave it out"),
+        ("@T25:00Z", 0, "no valid date", None),
         (r"a.matches('\d')", 11, r"`\d` is no escape", r"write `\\d`"),
         (r"a.matches('x\\\d')", 14, r"`\d` is no escape", r"write `\\d`"),
         ("a.matches('[')", 10, "RE2", "back-references"),
@@ -39,7 +42,11 @@ from gateway.fhirpath.unsupported import UNSUPPORTED
         ("a.where()", 2, "takes 1 argument, not 0", None),
         ("a.substring(1, 2, 3)", 2, "takes 1 to 2 arguments, not 3", None),
         ("coalesce()", 0, "at least 1", None),
-        ("a.subsumes(b)", 2, "`subsumes()` needs a terminology server", None),
+        ("a.subsumes(b)", 2, "`subsumes()` needs a terminology server", "list the codes"),
+        ("a.elementDefinition()", 2, "`elementDefinition()` needs profiles", "the elements themselves"),
+        ("a.pathname()", 2, "does not know where it stands", None),
+        ("@2024.duration(@2025, 'decade')", 22, "no precision", "one of year, month"),
+        ("Coding { code: 'a' }", 7, "`{` is not expected", "one by one"),
         ("a is Patiend", 5, "`Patiend` is no FHIR type", "`Patient`"),
         ("a.ofType(Qantity)", 9, "`Qantity` is no FHIR type", "`Quantity`"),
         ("a.ofType(FHIR.Quantity.value)", 9, "type name is expected", None),
@@ -52,7 +59,7 @@ from gateway.fhirpath.unsupported import UNSUPPORTED
     ],
 )
 def test_problem(source: str, offset: int, said: str, hint: str | None) -> None:
-    problems = engine.compile(source)
+    problems = engine.compile(source, strict=True)
     assert isinstance(problems, tuple)
     assert said in problems[0].message
     assert problems[0].offset == offset
@@ -96,9 +103,24 @@ def test_every_refused_function_has_a_reason_and_is_refused() -> None:
         assert problems[0].message == f"`{name}()` {reason}"
 
 
+def test_a_backslash_that_begins_no_escape_is_dropped_by_the_language_and_refused_in_a_policy() -> None:
+    source = r"'\p\u12\uZZ' & `\u005`"
+    problems = engine.compile(source, strict=True)
+    assert isinstance(problems, tuple)
+    assert (problems[0].message, problems[0].kind) == (r"`\p` is no escape of FHIRPath", "syntax")
+    program = engine.compile(source)
+    assert isinstance(program, Program)
+    assert program.evaluate({"u005": "x"}).values == ["pu12uZZx"]
+
+
 @pytest.mark.parametrize(
     ("literal", "text"),
-    [(r"'\u00e9\'\\n\n\t\r\f\`\/\"'", "é'\\n\n\t\r\f`/\""), ("''", "")],
+    [
+        (r"'a\ud83d\ude00\u00e9'", "a😀é"),
+        (r"'\ud83d'", "\ud83d"),
+        (r"'\u00e9\'\\n\n\t\r\f\`\/\"'", "é'\\n\n\t\r\f`/\""),
+        ("''", ""),
+    ],
 )
 def test_escapes_are_read_once(literal: str, text: str) -> None:
     program = engine.compile(literal)

@@ -9,20 +9,22 @@ from gateway.fhirpath.model import Model, load
 from gateway.fhirpath.type_tests import type_of
 from gateway.fhirpath.types_check import check, static_type
 from gateway.fhirpath.types_facts import ANY, Static
+from tests.fhirpath.differences import NOW, PUBLISHED
 from tests.fhirpath.generated import Generator
-from tests.fhirpath.test_differential import NOW, RESOURCES, resource
+from tests.fhirpath.test_differential import resource
 
-EACH = 400
+EACH = 200
+EXAMPLES = [(release, name) for release, names in PUBLISHED.items() for name in names]
 
 
-@pytest.mark.parametrize("name", RESOURCES)
-def test_values_have_their_static_type_and_number(name: str) -> None:
-    on, model = resource(name), load("R4")
+@pytest.mark.parametrize(("release", "name"), EXAMPLES)
+def test_values_have_their_static_type_and_number(release: str, name: str) -> None:
+    on, model = resource(release, name), load(release)
     roots = {"resource": str(on["resourceType"])}
-    generator = Generator(on, model, seed=1_000 + RESOURCES.index(name))
+    generator = Generator(on, model, seed=1_000 + PUBLISHED[release].index(name))
     seen = 0
     for expression in (generator.expression(3) for _ in range(EACH)):
-        program = engine.compile(expression)
+        program = engine.compile(expression, model=release)
         if not isinstance(program, Program):
             continue
         outcome = program.evaluate(on, now=NOW)
@@ -33,12 +35,12 @@ def test_values_have_their_static_type_and_number(name: str) -> None:
     assert seen > EACH / 2
 
 
-@pytest.mark.parametrize("name", RESOURCES)
-def test_a_path_that_is_there_has_no_problem(name: str) -> None:
-    on, model = resource(name), load("R4")
+@pytest.mark.parametrize(("release", "name"), EXAMPLES)
+def test_a_path_that_is_there_has_no_problem(release: str, name: str) -> None:
+    on, model = resource(release, name), load(release)
     roots = {"resource": str(on["resourceType"])}
     for path, _value, _type in Generator(on, model, seed=0).leaves:
-        program = engine.compile(path)
+        program = engine.compile(path, model=release)
         assert isinstance(program, Program)
         assert check(program.tree, model, roots) == ()
         assert program.evaluate(on).values != []

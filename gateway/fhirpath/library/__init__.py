@@ -7,6 +7,7 @@ from gateway.fhirpath.library.collections import COLLECTIONS
 from gateway.fhirpath.library.conversions import CONVERSIONS
 from gateway.fhirpath.library.fhir import FHIR
 from gateway.fhirpath.library.filtering import FILTERING
+from gateway.fhirpath.library.intervals import INTERVALS
 from gateway.fhirpath.library.moments import MOMENTS
 from gateway.fhirpath.library.numbers import NUMBERS
 from gateway.fhirpath.library.texts import TEXTS
@@ -19,6 +20,7 @@ LIBRARY: Final[dict[str, Signature]] = {
     **NUMBERS,
     **CONVERSIONS,
     **MOMENTS,
+    **INTERVALS,
     **BOUNDARIES,
     **FHIR,
 }

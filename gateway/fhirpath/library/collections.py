@@ -10,6 +10,7 @@ from gateway.fhirpath.equality import distinct, item_order, key
 from gateway.fhirpath.items import FALSE, NONE, TRUE, Collection, EvaluationError, Item, plain, system
 from gateway.fhirpath.logic import Truth
 from gateway.fhirpath.navigation import children, descendants
+from gateway.fhirpath.quantity import Quantity
 from gateway.fhirpath.signature import Implementation, Signature, simple, whole
 
 _STEP_WORK: Final = 3  # of one addition or comparison in a fold
@@ -118,8 +119,10 @@ def _average(env: Env, focus: Collection) -> Collection:
     if not total:
         return NONE
     value = total[0]
+    if isinstance(value, Quantity):
+        return [Quantity(value.value / len(focus), value.unit)]
     if not isinstance(value, int | Decimal):
-        raise EvaluationError("numbers are expected here")
+        raise EvaluationError("numbers or quantities are expected here")
     return [Decimal(value) / len(focus)]
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
+from gateway.fhirpath import quantity
 from gateway.fhirpath.env import Env
-from gateway.fhirpath.items import NONE, Collection, Item, only
+from gateway.fhirpath.items import AMOUNT_WORK, NONE, Collection, Item, only
 from gateway.fhirpath.quantity import CALENDAR_WORDS, Quantity
 from gateway.fhirpath.signature import Implementation, Signature
 from gateway.fhirpath.temporal import Temporal
@@ -109,9 +110,9 @@ def _to(convert: Callable[[object], Item | None]) -> Implementation:
         env.spend(_WORK)
         value = only(focus, "a conversion")
         converted = None if value is None else convert(value)
-        if converted is None or (unit and not _has_unit(converted, unit[0])):
-            return NONE
-        return [converted]
+        if converted is not None and unit:
+            converted = _in_unit(env, converted, unit[0])
+        return NONE if converted is None else [converted]
 
     return call
 
@@ -124,13 +125,16 @@ def _converts(convert: Callable[[object], Item | None]) -> Implementation:
         if value is None:
             return NONE
         converted = convert(value)
-        return [converted is not None and (not unit or _has_unit(converted, unit[0]))]
+        return [converted is not None and (not unit or _in_unit(env, converted, unit[0]) is not None)]
 
     return call
 
 
-def _has_unit(value: Item, unit: Collection) -> bool:
-    return isinstance(value, Quantity) and value.unit == only(unit, "an argument")
+def _in_unit(env: Env, value: Item, unit: Collection) -> Item | None:
+    env.read(unit)
+    env.spend(2 * AMOUNT_WORK)  # both scales, and a fraction that is written out
+    wanted = only(unit, "an argument")
+    return quantity.converted(value, wanted) if isinstance(value, Quantity) and isinstance(wanted, str) else None
 
 
 _CONVERSIONS: Final[dict[str, Callable[[object], Item | None]]] = {

@@ -19,7 +19,7 @@ from gateway.fhirpath.items import (
     only,
     plain,
 )
-from gateway.fhirpath.markup import is_fhir_html
+from gateway.fhirpath.markup import is_fhir_html, is_fhir_html_inside
 from gateway.fhirpath.signature import Signature, text
 from gateway.fhirpath.type_tests import type_info
 
@@ -131,10 +131,11 @@ def _html_checks(env: Env, focus: Collection) -> Collection:
     value = plain(item)
     if len(focus) > 1 or not isinstance(value, str):
         return NONE
-    if isinstance(item, Element) and item.type.name not in ("xhtml", "string", "markdown", ""):
+    name = item.type.name if isinstance(item, Element) else "string"
+    if name not in ("xhtml", "string", "markdown", ""):
         return NONE
     env.spend(len(value) // TEXT_STEP + _MARK_WORK * sum(map(value.count, "<=&")))
-    return [is_fhir_html(value)]
+    return [is_fhir_html_inside(value) if name in ("string", "markdown") else is_fhir_html(value)]
 
 
 def _conforms_to(env: Env, focus: Collection, profile: Collection) -> Collection:

@@ -8,6 +8,7 @@ from typing import Final
 from gateway.fhirpath import quantity
 from gateway.fhirpath.arithmetic import bounded
 from gateway.fhirpath.env import Env
+from gateway.fhirpath.equality import as_quantity
 from gateway.fhirpath.items import NONE, Collection, EvaluationError, only
 from gateway.fhirpath.quantity import Quantity
 from gateway.fhirpath.signature import Implementation, Signature
@@ -32,6 +33,21 @@ def _numbers(function: Callable[..., int | Decimal | None], cost: int = _SIMPLE)
         except (ArithmeticError, ValueError):
             return NONE  # outside of what the function is defined for
         return NONE if answer is None else [bounded(answer)]
+
+    return call
+
+
+def _amounts(function: Callable[..., int | Decimal | None], cost: int = _SIMPLE) -> Implementation:
+    """As `_numbers`; a quantity keeps its unit."""
+    of_numbers = _numbers(function, cost)
+
+    def call(env: Env, focus: Collection, *arguments: Collection) -> Collection:
+        env.read(focus)
+        value = only(focus, "a number function")
+        if not isinstance(value, Quantity):
+            return of_numbers(env, focus, *arguments)
+        found = of_numbers(env, [value.value], *arguments)
+        return [Quantity(Decimal(one), value.unit) for one in found if isinstance(one, int | Decimal)]
 
     return call
 
@@ -100,7 +116,7 @@ def _power(number: int | Decimal, exponent: int | Decimal) -> int | Decimal | No
 def _comparable(env: Env, focus: Collection, other: Collection) -> Collection:
     env.read(focus)
     env.read(other)
-    one, two = only(focus, "comparable()"), only(other, "an argument")
+    one, two = as_quantity(only(focus, "comparable()")), as_quantity(only(other, "an argument"))
     if one is None or two is None:
         return NONE
     return [isinstance(one, Quantity) and isinstance(two, Quantity) and quantity.comparable(one, two)]
@@ -108,10 +124,10 @@ def _comparable(env: Env, focus: Collection, other: Collection) -> Collection:
 
 NUMBERS: Final[dict[str, Signature]] = {
     "abs": Signature(0, 0, _abs),
-    "ceiling": Signature(0, 0, _numbers(math.ceil)),
-    "floor": Signature(0, 0, _numbers(math.floor)),
-    "truncate": Signature(0, 0, _numbers(math.trunc)),
-    "round": Signature(0, 1, _numbers(_round, _ROOT)),
+    "ceiling": Signature(0, 0, _amounts(math.ceil)),
+    "floor": Signature(0, 0, _amounts(math.floor)),
+    "truncate": Signature(0, 0, _amounts(math.trunc)),
+    "round": Signature(0, 1, _amounts(_round, _ROOT)),
     "exp": Signature(0, 0, _numbers(_exp, _EXPONENTIAL)),
     "ln": Signature(0, 0, _numbers(_ln, _LOGARITHM)),
     "log": Signature(1, 1, _numbers(_log, 2 * _LOGARITHM)),
