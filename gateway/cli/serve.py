@@ -11,6 +11,7 @@ import structlog
 import typer
 import uvloop
 
+from gateway import exhausted
 from gateway.app import build
 from gateway.cli import serve_process, serve_workers
 from gateway.config import Config, ConfigErrors, load
@@ -34,6 +35,7 @@ def serve(
     """
     # Everything that is created from here on (journal, decision log) is for this user alone.
     os.umask(0o077)
+    exhausted.prepare()
     logging.configure()
     worker = serve_workers.WorkerPlace.from_environment(os.environ)
     try:

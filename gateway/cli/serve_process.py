@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import structlog
 import uvicorn
 
+from gateway import exhausted
 from gateway.config import Address, Tls
 from gateway.errors import GatewayError
 from gateway.ingress.protocol import strict_protocol
@@ -185,6 +186,7 @@ async def run_worker(
     `admin` is None in a worker of several, whose supervisor serves that port. `on_ready` is told when the
     clients' port opens and closes.
     """
+    exhausted.watch(asyncio.get_running_loop())
     signals = Signals(app.reload)
     gate = ReadinessGate(app.admin)
     private = admin_server(gate)

@@ -23,6 +23,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import multiprocess
 
+from gateway import exhausted
 from gateway.cli.serve_process import (
     GRACE_SECONDS,
     Application,
@@ -89,6 +90,7 @@ async def run_one_of_several(app: Application, settings: Config, place: WorkerPl
     def opened(is_open: bool) -> None:
         gate.is_open = is_open
 
+    exhausted.watch(asyncio.get_running_loop())
     reporting = asyncio.create_task(_report(gate, place))
     try:
         clients = socket.socket(fileno=place.descriptor)
@@ -235,6 +237,7 @@ class _Crew:
 
 async def supervise(settings: Config, config: Path, clients: socket.socket, admin: socket.socket) -> None:
     """Run `settings.workers` workers until SIGTERM."""
+    exhausted.watch(asyncio.get_running_loop())
     folder = Path(tempfile.mkdtemp(prefix="fhir-gateway-"))
     try:
         (folder / "metrics").mkdir()

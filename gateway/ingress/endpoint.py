@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from gateway import exhausted
 from gateway.errors import GatewayError, Internal, Issue, IssueCode, Severity, TooBusy
 from gateway.fhir.outcome import operation_outcome
 from gateway.ingress import framing
@@ -103,7 +104,10 @@ class Endpoint:
         except GatewayError as error:
             problem = error
             outcome = error_reply(error, trace.decision_id)
-        except Exception:  # noqa: BLE001 (the outermost edge: a defect refuses, is logged once, and names nothing)
+        except BaseException as defect:  # the outermost edge: a defect refuses, is logged once, and names nothing
+            exhausted.end_if(defect)
+            if not isinstance(defect, Exception):
+                raise
             _log.exception("request.defect", decision_id=trace.decision_id)
             problem = Internal(Issue(code=IssueCode.EXCEPTION, text="The gateway failed; the request was refused."))
             outcome = error_reply(problem, trace.decision_id)

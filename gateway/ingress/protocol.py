@@ -17,6 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from gateway import exhausted
 from gateway.errors import BadFraming, GatewayError, HeadersTooLarge, Issue, IssueCode, RequestTimedOut
 from gateway.ingress.coalescing import CoalescingTransport
 from gateway.ingress.framing import MAX_HEADER_BYTES
@@ -95,7 +96,8 @@ class StrictHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             # CONNECT, or an Upgrade that `framing` refuses: whatever follows is in another protocol.
             self._leave_after_answer()
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
+            exhausted.end_if(error)  # what a callback raised
             self._refuse_connection(BadFraming(Issue(code=IssueCode.STRUCTURE, text="This is not valid HTTP/1.1.")))
         else:
             self._idle_bytes += len(data)

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from gateway import exhausted
 from gateway.journal.writer import Job, Telling, Writer, failing
 from gateway.saga.journal_port import JournalUnavailable, NotOwner, StillOwned
 from gateway.saga.table import IllegalTransition
@@ -61,6 +62,8 @@ class SqliteWriter(Writer[sqlite3.Connection]):
 
     def _fail(self, batch: Sequence[Job[sqlite3.Connection]], error: sqlite3.Error, *, broken: bool) -> list[Telling]:
         reason = getattr(error, "sqlite_errorname", None) or type(error).__name__
+        if reason.endswith("NOMEM"):  # SQLITE_NOMEM is a MemoryError mostly; SQLITE_IOERR_NOMEM never is
+            exhausted.end()
         if broken:
             self.broken = reason
         return failing(batch, JournalUnavailable(reason) if broken else Busy(reason))

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar, cast
 
 import structlog
 
+from gateway import exhausted
 from gateway.saga.journal_port import JournalUnavailable
 
 C = TypeVar("C")
@@ -116,7 +117,8 @@ class Writer(ABC, Generic[C]):
     def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
         try:
             self._connect()
-        except Exception as error:  # noqa: BLE001 (whatever it is, whoever waits for the start has to hear of it)
+        except BaseException as error:  # noqa: BLE001 (whatever it is, whoever waits for the start has to hear of it)
+            exhausted.end_if(error)
             loop.call_soon_threadsafe(opened.set_exception, error)
             return
         loop.call_soon_threadsafe(opened.set_result, None)
@@ -132,7 +134,8 @@ class Writer(ABC, Generic[C]):
         started = time.perf_counter()
         try:
             told = self._commit(batch)
-        except Exception as defect:  # noqa: BLE001 (a dead thread would hang every later write without a word)
+        except BaseException as defect:  # noqa: BLE001 (a dead thread would hang every later write without a word)
+            exhausted.end_if(defect)
             self.broken = f"defect: {type(defect).__name__}"
             _log.critical("journal.defect", type=type(defect).__name__)
             return failing(batch, JournalUnavailable(self.broken))

@@ -11,8 +11,10 @@ from typing import TextIO
 
 import structlog
 
+from gateway import exhausted
+
 _QUIET = ("httpx", "httpcore", "uvicorn.access", "asyncio")
-_LIBRARIES = ("uvicorn", "uvicorn.error")
+_LIBRARIES = ("uvicorn", "uvicorn.error", "concurrent.futures")
 # Exceptions are told by type and place: their texts may quote what a client or the FHIR server sent.
 _TRACEBACK_FRAMES = 12
 
@@ -71,4 +73,5 @@ class _LibraryHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger(record.name)
         error = record.exc_info[1] if record.exc_info else None
+        exhausted.end_if(error)  # they log what they swallow
         log.log(record.levelno, "library.log", module=record.module, line=record.lineno, exc_info=error)

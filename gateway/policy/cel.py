@@ -14,7 +14,7 @@ from typing import Final
 from cel_expr_python import cel  # type: ignore[import-untyped]
 from cel_expr_python.ext import ext_optional  # type: ignore[import-untyped]
 
-from gateway.policy import cel_check, cel_lenient, cel_types, cel_values, cel_wire
+from gateway.policy import cel_check, cel_cost, cel_lenient, cel_types, cel_values, cel_wire
 from gateway.policy.cel_expression import CelSource, join
 from gateway.policy.cel_problems import Draft, Known, explain, merge
 from gateway.policy.cel_reasons import BUDGET, reason
@@ -90,11 +90,18 @@ class Bound:
     type: str
     values: Mapping[str, object]
     converted: bool = False
+    size: cel_cost.Size | None = None
 
     def convert(self) -> None:
         """Binds again with every value converted; rare, so that payloads are not walked for every decision."""
         self.activation = _plain().Activation({name: cel_values.plain(value) for name, value in self.values.items()})
         self.converted = True
+
+    def measured(self) -> cel_cost.Size:
+        """How large the values are; measured once, when it matters first."""
+        if self.size is None:
+            self.size = cel_cost.size_of(self.values)
+        return self.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +115,8 @@ class CelExpression(CelSource[cel.Expression]):
         program = self.programs.get(bound.type)
         if program is None:
             return Evaluated(Result.ERROR, reason="the rule is not made for this resource type")
+        if self.loops.sites and self.loops.units(bound.measured()) > cel_cost.MOST:
+            return Evaluated(Result.OUT_OF_BUDGET, reason=BUDGET)
         try:
             value = program.eval(bound.activation)
             answer = value.plain_value()
@@ -155,7 +164,7 @@ class CelEngine:
     ) -> CelExpression | tuple[ExpressionProblem, ...]:
         drafts: dict[str, list[Draft]] = {}
         roots: dict[str, Node] = {}
-        readings = []
+        readings, loops = [], []
         text = _Text(source, scope, types)
         alike: dict[Hashable, str] = {}
         for name in scope.resource_types:
@@ -173,6 +182,8 @@ class CelEngine:
             drafts[name] = cel_check.check(tree, scope, types)
             roots[name] = cel_lenient.lenient(tree, types, scope.params)
             readings.append(cel_check.read(tree))
+            if all(draft.is_warning for draft in drafts[name]):
+                loops.append(cel_cost.read(tree, scope.params))
         problems = merge(drafts, source)
         if any(not problem.is_warning for problem in problems):
             return problems
@@ -183,6 +194,8 @@ class CelEngine:
             programs=_programs(roots),
             keeps_value=not scope.wants_boolean,
             warnings=problems,
+            # Any one of them would do: the types differ in elements, not in what the text does with them.
+            loops=max(loops, key=lambda one: len(one.sites), default=cel_cost.Loops()),
         )
 
     def conjunction(self, parts: tuple[Compiled, ...]) -> CelExpression | None:

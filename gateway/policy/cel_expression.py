@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from gateway.policy import cel_check, cel_lenient
+from gateway.policy.cel_cost import Loops
 from gateway.policy.cel_tree import Node
 from gateway.policy.expression import Compiled, Evaluated, ExpressionProblem
 
@@ -22,6 +23,7 @@ class CelSource(ABC, Generic[P]):
     programs: Mapping[str, P]
     keeps_value: bool = False
     warnings: tuple[ExpressionProblem, ...] = ()
+    loops: Loops = field(default_factory=Loops)
 
     @property
     def names(self) -> frozenset[str]:
@@ -70,4 +72,5 @@ def join(
         reading=cel_check.Reading.union([part.reading for part in mine]),
         roots=roots,
         programs=programs(roots),
+        loops=Loops.union([part.loops for part in mine]),
     )

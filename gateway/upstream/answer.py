@@ -5,6 +5,7 @@ httptools (llhttp) parses and refuses doubtful lengths; here are the bounds, and
 
 import httptools
 
+from gateway import exhausted
 from gateway.saga.ports import Headers
 
 _MOST_HEADERS = 200
@@ -94,6 +95,7 @@ class AnswerReader:
         try:
             self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            exhausted.end_if(error)  # what a callback raised
             self._unusable = True
             cause = error.__context__
             raise (cause if isinstance(cause, BrokenAnswer) else BrokenAnswer("not valid HTTP/1.1")) from None
