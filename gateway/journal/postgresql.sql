@@ -41,7 +41,7 @@ WHERE decision_id = %(decision_id)s AND owner = %(owner)s AND epoch = %(epoch)s 
 -- name: get_locked
 SELECT * FROM intent WHERE decision_id = %(decision_id)s FOR UPDATE;
 
--- What its sender learned too late: the entry is its own again, payloads and all.
+-- What its sender learned too late: the entry is its own again, payloads and all; what was never written frees its key.
 -- name: reclaim
 UPDATE intent SET
     steering = %(steering)s,
@@ -49,7 +49,8 @@ UPDATE intent SET
     prior_version = %(prior_version)s, prior_body = %(prior_body)s, facts = %(facts)s, send_deadline =
     %(send_deadline)s, stored_id = %(stored_id)s, stored_version = %(stored_version)s, upstream_status =
     %(upstream_status)s, created = %(created)s, attempts = %(attempts)s, refusals = %(refusals)s,
-    next_attempt_at = %(next_attempt_at)s, failed = %(failed)s, reason = %(reason)s, updated_at = %(updated_at)s
+    next_attempt_at = %(next_attempt_at)s, failed = %(failed)s, reason = %(reason)s, updated_at = %(updated_at)s,
+    idempotency_key = CASE WHEN %(state)s = 'rejected' THEN NULL ELSE idempotency_key END
 WHERE decision_id = %(decision_id)s AND owner = %(was_owner)s AND epoch = %(was_epoch)s AND state = %(expected)s;
 
 -- Nothing else changes: the sealed payloads stay for the day on which the key is found.

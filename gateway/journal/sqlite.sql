@@ -38,7 +38,7 @@ WHERE decision_id = :decision_id AND owner = :owner AND epoch = :epoch AND state
 -- name: get_locked
 SELECT * FROM intent WHERE decision_id = :decision_id;
 
--- What its sender learned too late: the entry is its own again, payloads and all.
+-- What its sender learned too late: the entry is its own again, payloads and all; what was never written frees its key.
 -- name: reclaim
 UPDATE intent SET
     steering = :steering,
@@ -46,7 +46,8 @@ UPDATE intent SET
     = :prior_version, prior_body = :prior_body, facts = :facts, send_deadline = :send_deadline, stored_id =
     :stored_id, stored_version = :stored_version, upstream_status = :upstream_status, created = :created,
     attempts = :attempts, refusals = :refusals, next_attempt_at = :next_attempt_at, failed = :failed, reason =
-    :reason, updated_at = :updated_at
+    :reason, updated_at = :updated_at,
+    idempotency_key = CASE WHEN :state = 'rejected' THEN NULL ELSE idempotency_key END
 WHERE decision_id = :decision_id AND owner = :was_owner AND epoch = :was_epoch AND state = :expected;
 
 -- Nothing else changes: the sealed payloads stay for the day on which the key is found.

@@ -259,12 +259,13 @@ class JournalContract(Generic[J]):
             assert await journal.resolutions(held.decision_id) == ()
 
     async def test_what_did_not_leave_is_closed_without_payloads(self, journal: J) -> None:
-        held = await journal.begin(entry())
+        held = await journal.begin(replace(entry(), idempotency_key="k1"))
         reclaimed, event = await journal.reclaim(replace(held, reason="too late"), Event.NOT_SENT)
         assert (reclaimed.state, event) == (State.REJECTED, Event.NOT_SENT)
         kept = await journal.get("d1")
         assert kept is not None
         assert (kept.state, kept.reason, kept.body, kept.facts) == (State.REJECTED, "too late", b"", "{}")
+        assert kept.idempotency_key is None, "nothing was written: the client's next try is a first one"
         with pytest.raises(NotOwner):
             await journal.reclaim(held, Event.NOT_SENT)
 
