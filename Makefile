@@ -69,7 +69,7 @@ mutate: install ## Each function of FHIRPath is changed in small ways; some fast
 	nice $(BIN)/python -m tests.mutate --workers $(WORKERS) $(if $(EACH),--each $(EACH)) $(ONLY)
 
 fuzz: install ## The parsers on the hostile edge, SECONDS=60 each, by atheris; the corpus is kept in the cache. ONLY='word'
-	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-fuzz.lock
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement tests/fuzz/requirements.lock
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --corpus '$(CACHE)/fuzz' $(ONLY)
 
 bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; the journal's cost; QUICK=1 is shorter
@@ -97,7 +97,7 @@ lock: ## Writes requirements.lock anew, with the hash of every file
 	@# Not every Python has a wheel of it, and nothing but `make fuzz` needs it.
 	@echo 'atheris>=3' >build/lock/fuzz.in
 	build/lock/bin/uv pip compile build/lock/fuzz.in --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-fuzz.lock
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file tests/fuzz/requirements.lock
 
 clean: ## Removes what make made, but for the caches
 	rm -rf build .venv .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -5,7 +5,7 @@ Knows nothing of gateways. `engine` compiles a text and evaluates it; what it ne
     tree, lexer, parser     text to tree, with places        items        places in the JSON, and their types
     temporal, quantity      dates, times, amounts            equality     `=`, `~`, order, sets
     ucum                    units of measure                 logic        booleans, three-valued
-    compiler                tree to closures                 arithmetic   `+ - * / div mod &`
+    compiler, closures      tree to closures                 arithmetic   `+ - * / div mod &`
     env                     what an evaluation carries       comparison   `= < in …`, compiled
     library/                every function, by subject       navigation   from an element to its parts
     signature               how a function is declared       type_tests   `is`, `as`, `ofType`

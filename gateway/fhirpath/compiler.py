@@ -9,11 +9,29 @@ from itertools import takewhile
 from typing import Final
 
 from gateway.fhirpath.arithmetic import ARITHMETIC, negative, positive
+from gateway.fhirpath.closures import (
+    PRESENCE,
+    ROOTS,
+    chain,
+    constant,
+    count,
+    eager,
+    index_value,
+    lazy,
+    on_this,
+    presence,
+    recorded,
+    scoped,
+    sized,
+    this_item,
+    total_value,
+    union,
+)
 from gateway.fhirpath.comparison import COMPARISONS, comparison, on_member
 from gateway.fhirpath.env import ROOT_NAMES, Env, Expr, Step
 from gateway.fhirpath.equality import distinct
-from gateway.fhirpath.items import FALSE, NONE, TRUE, BudgetExceeded, Collection, EvaluationError, Types, lift, only
-from gateway.fhirpath.logic import LOGIC, Truth, by_singleton, negation, strictly
+from gateway.fhirpath.items import NONE, Collection, EvaluationError, Types, lift, only
+from gateway.fhirpath.logic import LOGIC, by_singleton, negation, strictly
 from gateway.fhirpath.navigation import below_resource, child_count, from_this, member_step, type_step
 from gateway.fhirpath.ordering import turned
 from gateway.fhirpath.signature import Signature
@@ -67,32 +85,32 @@ class Compiler:
     def compile(self, node: Node) -> Expr:
         """The closure of a node. Function names and numbers of arguments were checked before (KeyError)."""
         made = self._compilers[type(node)](self, node)
-        return _recorded(made, node) if self._explain else made
+        return recorded(made, node) if self._explain else made
 
     def scope(self, node: Node) -> Expr:
         """As `compile`; what `defineVariable` defines inside ends here."""
         made = self.compile(node)
-        return _scoped(made) if self._scoped and _defines(node) else made
+        return scoped(made) if self._scoped and _defines(node) else made
 
     def _literal(self, node: Literal) -> Expr:
-        return _constant([node.value])
+        return constant([node.value])
 
     def _empty(self, _node: Empty) -> Expr:
-        return _constant(NONE)
+        return constant(NONE)
 
     def _this(self, _node: This) -> Expr:
-        return _this
+        return this_item
 
     def _index(self, _node: Index) -> Expr:
-        return _index
+        return index_value
 
     def _total(self, _node: Total) -> Expr:
-        return _total
+        return total_value
 
     def _variable(self, node: Variable) -> Expr:
         name = node.name
-        if name in _ROOTS and not self._scoped:
-            return _ROOTS[name]
+        if name in ROOTS and not self._scoped:
+            return ROOTS[name]
         if name in ROOT_NAMES or self._scoped:
             return lambda env: env.variable(name)
         types = self.types
@@ -109,10 +127,10 @@ class Compiler:
 
     def _bare(self, node: Member | Function) -> Expr:
         if isinstance(node, Member) and self._is_type(node):
-            return _on_this(type_step(node.name, self.types))
+            return on_this(type_step(node.name, self.types))
         if isinstance(node, Member):
             return from_this(node.name, types=self.types)
-        return _on_this(self._step(node))
+        return on_this(self._step(node))
 
     def _is_type(self, node: Member) -> bool:
         return node.name[:1].isupper() and self.types.model.knows(node.name)
@@ -131,9 +149,9 @@ class Compiler:
             return type_test(node.name, type_name(node.arguments[0]) or "", self.types)
         signature = self._library[node.name]
         if not signature.lazy:
-            return _eager(signature.call, tuple(self.scope(argument) for argument in node.arguments))
+            return eager(signature.call, tuple(self.scope(argument) for argument in node.arguments))
         compile_argument = self._sort_argument if node.name == "sort" else self._late
-        return _lazy(signature.call, self.truth, tuple(compile_argument(argument) for argument in node.arguments))
+        return lazy(signature.call, self.truth, tuple(compile_argument(argument) for argument in node.arguments))
 
     def _late(self, node: Node) -> Expr:
         """An argument of a function that is lazy: a long one costs its length each time.
@@ -141,7 +159,7 @@ class Compiler:
         `true and true and …` and the like count nothing by themselves.
         """
         made, size = self.scope(node), self._size(node)
-        return made if size <= _SMALL else _sized(made, size)
+        return made if size <= _SMALL else sized(made, size)
 
     def _size(self, node: Node) -> int:
         """How many nodes are evaluated where this one is; the arguments of functions that are lazy count themselves."""
@@ -164,7 +182,7 @@ class Compiler:
 
     def _path(self, node: Path) -> Expr:
         if self._explain:
-            return _chain(self.compile(node.base), (self._step(node.step),))
+            return chain(self.compile(node.base), (self._step(node.step),))
         shortened = self._shortened(node.base, node.step)
         if shortened is not None:
             return shortened
@@ -175,23 +193,23 @@ class Compiler:
             base = base.base
         steps.reverse()
         if not isinstance(base, Member) or self._is_type(base):
-            return _chain(self.compile(base), self._steps(steps))
+            return chain(self.compile(base), self._steps(steps))
         names = [base.name, *_leading(steps)]
         start = from_this(*names, types=self.types)
         rest = self._steps(steps[len(names) - 1 :])
-        return _chain(start, rest) if rest else start
+        return chain(start, rest) if rest else start
 
     def _shortened(self, base: Node, step: Node) -> Expr | None:
         """Steps that need no collection, or not one of their own."""
         if not isinstance(step, Function) or step.arguments:
             return None
-        if step.name in _PRESENCE:
-            return _presence(self.compile(base), *_PRESENCE[step.name])
+        if step.name in PRESENCE:
+            return presence(self.compile(base), *PRESENCE[step.name])
         if step.name == "not":
             return negation(self.compile(base), self.truth)
         if step.name == "count":
             is_of_children = isinstance(base, Function) and base.name == "children"
-            return child_count if is_of_children else _count(self.compile(base))
+            return child_count if is_of_children else count(self.compile(base))
         if step.name == "descendants" and isinstance(base, Variable) and base.name == "resource":
             return below_resource
         return None
@@ -237,7 +255,7 @@ class Compiler:
             return self._comparison(node, left, right)
         if operator == "|":
             fixed = _fixed(node)
-            return _union(left, right) if fixed is None else _constant(fixed)
+            return union(left, right) if fixed is None else constant(fixed)
         calculate = ARITHMETIC[operator]
 
         def evaluate(env: Env) -> Collection:
@@ -311,156 +329,3 @@ def _fixed(node: Node) -> Collection | None:
         left, right = _fixed(node.left), _fixed(node.right)
         return None if left is None or right is None else distinct(left + right)
     return None
-
-
-def _constant(values: Collection) -> Expr:
-    return lambda _env: values
-
-
-def _this(env: Env) -> Collection:
-    return env.this
-
-
-def _resource(env: Env) -> Collection:
-    return env.resource
-
-
-def _root(env: Env) -> Collection:
-    return env.root
-
-
-_ROOTS: Final[dict[str, Expr]] = {"resource": _resource, "rootResource": _root}
-
-
-def _index(env: Env) -> Collection:
-    if env.index is None:
-        raise EvaluationError("$index has no value here")
-    return [env.index]
-
-
-def _total(env: Env) -> Collection:
-    if env.total is None:
-        raise EvaluationError("$total has no value here")
-    env.left -= len(env.total)
-    return env.total
-
-
-def _on_this(step: Step) -> Expr:
-    def evaluate(env: Env) -> Collection:
-        found = step(env, env.this)
-        env.left -= 1 + len(found)
-        if env.left < 0:
-            raise BudgetExceeded
-        return found
-
-    return evaluate
-
-
-def _chain(base: Expr, steps: tuple[Step, ...]) -> Expr:
-    if len(steps) == 1:
-        (only_step,) = steps
-
-        def evaluate_one(env: Env) -> Collection:
-            found = only_step(env, base(env))
-            env.left -= 1 + len(found)
-            if env.left < 0:
-                raise BudgetExceeded
-            return found
-
-        return evaluate_one
-
-    def evaluate(env: Env) -> Collection:
-        found = base(env)
-        for step in steps:
-            found = step(env, found)
-            env.left -= 1 + len(found)
-            if env.left < 0:
-                raise BudgetExceeded
-        return found
-
-    return evaluate
-
-
-def _presence(base: Expr, present: Collection, absent: Collection) -> Expr:
-    """`base.exists()` or `base.empty()`."""
-
-    def evaluate(env: Env) -> Collection:
-        found = present if base(env) else absent
-        env.left -= 2
-        if env.left < 0:
-            raise BudgetExceeded
-        return found
-
-    return evaluate
-
-
-def _count(base: Expr) -> Expr:
-    def evaluate(env: Env) -> Collection:
-        found = len(base(env))
-        env.left -= 2
-        if env.left < 0:
-            raise BudgetExceeded
-        return [found]
-
-    return evaluate
-
-
-_PRESENCE: Final = {"exists": (TRUE, FALSE), "empty": (FALSE, TRUE)}
-
-
-def _lazy(call: Callable[..., Collection], truth: Truth, arguments: tuple[Expr, ...]) -> Step:
-    if len(arguments) == 1:
-        (argument,) = arguments
-        return lambda env, focus: call(env, focus, truth, argument)
-    return lambda env, focus: call(env, focus, truth, *arguments)
-
-
-def _eager(call: Callable[..., Collection], arguments: tuple[Expr, ...]) -> Step:
-    if not arguments:
-        return call
-    if len(arguments) == 1:
-        (argument,) = arguments
-        return lambda env, focus: call(env, focus, argument(env))
-    return lambda env, focus: call(env, focus, *[argument(env) for argument in arguments])
-
-
-def _union(left: Expr, right: Expr) -> Expr:
-    def evaluate(env: Env) -> Collection:
-        values = left(env) + right(env)
-        env.spend(len(values))
-        env.weigh(values)
-        return distinct(values)
-
-    return evaluate
-
-
-def _sized(expr: Expr, size: int) -> Expr:
-    def evaluate(env: Env) -> Collection:
-        env.spend(size * max(1, len(env.this)))
-        return expr(env)
-
-    return evaluate
-
-
-def _scoped(expr: Expr) -> Expr:
-    def evaluate(env: Env) -> Collection:
-        defined = env.defined
-        found = expr(env)
-        env.defined = defined
-        return found
-
-    return evaluate
-
-
-def _recorded(expr: Expr, node: Node) -> Expr:
-    def evaluate(env: Env) -> Collection:
-        try:
-            found = expr(env)
-        except (EvaluationError, BudgetExceeded):
-            env.failed = env.failed or (node.offset, node.length)
-            raise
-        if env.record is not None:
-            env.record.append((node.offset, node.length, found))
-        return found
-
-    return evaluate

@@ -15,52 +15,16 @@ from gateway.saga.find import Finder, NotThere, Stamps, Untellable
 from gateway.saga.intent import CLOSED, OPEN, Intent, State, replace
 from gateway.saga.journal_port import Journal, NotOwner
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
-from gateway.saga.ports import AnswerLost, NotSent, TooLate, Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.saga.passage import Passage, answered
+from gateway.saga.ports import AnswerLost, NotSent, TooLate, Upstream, UpstreamRequest
 from gateway.saga.proof import Doubt, Matched, Refused, Stored, prove
-from gateway.saga.recorded_answer import is_final, made_answer, text_of
-from gateway.saga.settled import CrashPoint, Observer, Settled, SettleSettings, Verified
+from gateway.saga.settled import CrashPoint, Observer, SettleSettings, Verified
 from gateway.saga.table import Durable, Event, Outward, Transition, step
 from gateway.saga.undo import Undoer
 
 _log = logging.getLogger(__name__)
 _MOST_DOUBLINGS = 30
 NOT_JUDGED = "gateway/not-judged"  # stands among the failed rules when it was no rule that failed
-
-
-@dataclass(slots=True, kw_only=True)
-class Passage:
-    """One write under way. `request` is at hand only before it is sent; `until` bounds a waiting client's wait.
-
-    `knows` is what this process alone learned by sending, as an event and the entry with it, until it is durable.
-    """
-
-    intent: Intent
-    request: UpstreamRequest | None = None
-    until: float | None = None
-    answer: UpstreamAnswer | None = None
-    seen: Seen | None = None
-    verified: Verified | None = None
-    undo: UndoAction | None = None
-    behind: "asyncio.Future[None] | None" = None
-    knows: tuple[Event, Intent] | None = None
-
-    def settled(self, *, reason: str | None = None) -> Settled:
-        """The passage as its caller sees it."""
-        return Settled(
-            state=self.intent.state,
-            answer=self.answer_to(self.intent),
-            failed=self.intent.failed,
-            undo=self.undo,
-            reason=reason or self.intent.reason,
-            detail=self.verified.detail if self.verified else None,
-            intent=self.intent,
-        )
-
-    def answer_to(self, intent: Intent) -> UpstreamAnswer | None:
-        """The server's answer; where it was lost, and the write stays, one from what was read back."""
-        if self.answer is not None or intent.state is not State.COMMITTED or intent.stored_version is None:
-            return self.answer
-        return made_answer(intent, b"" if self.seen is None else self.seen.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,7 +325,7 @@ class Steps:
         row = step(passage.intent.state, event)
         moved = replace(intent, state=row.next, updated_at=self.clock())
         if moved.idempotency_key is not None and moved.state in CLOSED:
-            moved = _answered(moved, event, passage)
+            moved = answered(moved, event, passage)
         if row.durable is Durable.BEHIND:
             # Queued before anything that follows, so that the order holds; awaited with the next move.
             passage.behind = self.journal.advance_soon(moved, expected=row.state)
@@ -405,16 +369,3 @@ def _with_write_id(request: UpstreamRequest, write_id: str) -> UpstreamRequest:
     """The write under its own request id and no other: that is how it is found again."""
     kept = tuple(header for header in request.headers if header[0] != b"x-request-id")
     return dataclasses.replace(request, headers=(*kept, (b"x-request-id", write_id.encode())))
-
-
-def _answered(intent: Intent, event: Event, passage: Passage) -> Intent:
-    """A closed entry with what its client is told when it asks again under its key.
-
-    Where surely nothing was written, and no refusal stands, the key is free: the client's next try is a first one.
-    """
-    answer = passage.answer_to(intent)
-    if intent.state is State.REJECTED and (event is not Event.REFUSED or answer is None or not is_final(answer)):
-        return replace(intent, idempotency_key=None)
-    if answer is None or intent.state is State.UNDONE:
-        return intent
-    return replace(intent, answer=text_of(answer, made=passage.answer is None))

@@ -15,7 +15,8 @@ from gateway.saga.capability import Capability
 from gateway.saga.intent import OPEN, Intent, State, replace
 from gateway.saga.journal_port import Journal, JournalUnavailable, NotOwner
 from gateway.saga.lookup_port import Lookups
-from gateway.saga.moves import Passage, Steps
+from gateway.saga.moves import Steps
+from gateway.saga.passage import Passage
 from gateway.saga.ports import Upstream, UpstreamRequest
 from gateway.saga.recovery import Recovery
 from gateway.saga.settled import (

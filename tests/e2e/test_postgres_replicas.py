@@ -126,7 +126,7 @@ def without_database(replicas: Replicas) -> None:
         time.sleep(1.5)
 
 
-def over(replicas: Replicas, load: Load) -> None:
+def check_over(replicas: Replicas, load: Load) -> None:
     """The load has ended, and so does everything: nothing is open, lost or forbidden."""
     load.end()
     replicas.settled()
@@ -139,14 +139,14 @@ def over(replicas: Replicas, load: Load) -> None:
 def test_a_replica_killed_under_load(replicas: Replicas) -> None:
     load = started(replicas, "killed")
     killed(replicas)
-    over(replicas, load)
+    check_over(replicas, load)
 
 
 @before_the_model
 def test_a_replica_paused_past_its_lease_under_load(replicas: Replicas) -> None:
     load = started(replicas, "paused")
     paused(replicas)
-    over(replicas, load)
+    check_over(replicas, load)
 
 
 @before_the_model
@@ -156,7 +156,7 @@ def test_the_server_of_the_database_is_killed_under_load(replicas: Replicas) -> 
     before = len(load.pushes)
     time.sleep(2)
     assert len(load.pushes) > before
-    over(replicas, load)
+    check_over(replicas, load)
     assert 503 in {push.status for push in load.pushes}, "without its journal no write is let in"
 
 
@@ -166,7 +166,7 @@ def test_everything_at_once(replicas: Replicas) -> None:
     killed(replicas)
     paused(replicas)
     without_database(replicas)
-    over(replicas, load)
+    check_over(replicas, load)
 
 
 def started(replicas: Replicas, label: str) -> Load:
