@@ -372,6 +372,22 @@ LINES = (
         MISSED,
     ),
     _line(
+        "what the server altered may be the write that is looked for",
+        5,
+        "gateway/saga/find.py",
+        "return _altered() if last and any(",
+        "return _altered() if False and any(",
+        FINDING,
+    ),
+    _line(
+        "what the server said it stored is not given up",
+        5,
+        "gateway/saga/find.py",
+        "intent.upstream_status in _ACCEPTED",
+        "intent.upstream_status is None",
+        FINDING,
+    ),
+    _line(
         "what another journalled write explains is not this one's",
         7,
         "gateway/saga/find.py",
@@ -760,7 +776,7 @@ LINES = (
     _line(
         "of two that race under one key one begins",
         8,
-        "gateway/journal/schema/sqlite-0003.sql",
+        "gateway/journal/schema/sqlite-0005.sql",
         "CREATE UNIQUE INDEX intent_key",
         "CREATE INDEX intent_key",
         JOURNAL,
@@ -769,8 +785,8 @@ LINES = (
         "a keyed write is journalled, whatever the rules",
         8,
         "gateway/pipeline/write.py",
-        "        if judges or allowed.claim is not None:\n",
-        "        if judges:\n",
+        "        if judges or self.journals_all or allowed.claim is not None:\n",
+        "        if judges or self.journals_all:\n",
         KEYED,
     ),
     _line(
@@ -792,7 +808,7 @@ LINES = (
     _line(
         "a key is free again only when surely nothing was written",
         8,
-        "gateway/saga/moves.py",
+        "gateway/saga/passage.py",
         "    if intent.state is State.REJECTED and (event",
         "    if intent.state is not State.UNDONE or (event",
         SETTLING,
