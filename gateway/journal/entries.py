@@ -255,12 +255,13 @@ class Entries(ABC):
         move = late(found, event)
         if move is None:
             raise NotOwner
-        held = replace(intent, owner=self.owner, epoch=session.epoch, state=move.next)
+        # Its key may have been freed, and be another write's by now.
+        key = None if found is None or move.next is State.REJECTED else found.idempotency_key
+        held = replace(intent, owner=self.owner, epoch=session.epoch, state=move.next, idempotency_key=key)
         values = {**values, "owner": held.owner, "epoch": held.epoch, "state": held.state.value}
         if held.state in CLOSED:
             values = rows.forgotten(values)
         if found is None:
-            # The key may be another write's by now.
             result = session.execute("begin", {**values, "idempotency_key": None})
         else:
             where: rows.Values = {

@@ -108,7 +108,7 @@ class Load:
         assert {push.kind for push in accepted} == set(_KINDS), "the load was too small to prove anything"
         assert len(accepted) > 20
         broken = list(_Verdict(self.pushes, self.replicas.entries(), self.replicas.site).broken())
-        assert broken == []
+        assert broken == [], "\n".join(broken)
 
 
 @dataclass(slots=True)

@@ -112,7 +112,9 @@ class Database:
         return cursor
 
     def close(self) -> None:
-        """The session ends; the database stays."""
+        """The session ends, and with it what it had not committed; the database stays."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def _before(self, name: str, values: Mapping[str, object]) -> str | None:
         """What it would be if the statement changed a row."""
