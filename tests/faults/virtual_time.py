@@ -48,6 +48,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         while left := asyncio.all_tasks(loop):
             for task in left:
                 task.cancel()
-            loop.run_until_complete(asyncio.wait(left))
+            # Whoever waits on after being cancelled, for what a dead process never does, is cancelled once more.
+            loop.run_until_complete(asyncio.wait(left, timeout=1))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
