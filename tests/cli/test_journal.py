@@ -30,10 +30,8 @@ async def fill(path: Path) -> None:
     opened = SqliteJournal(path, "gone")
     await opened.open()
     for number, state in enumerate((State.STUCK, State.COMMITTED, State.INTENDED)):
-        await opened.begin(entry(number, body=b'{"secret":"payload"}'))
-        stored = replace(
-            entry(number), state=state, reason="refused", stored_id="o9", stored_version="2", failed=("p/r",)
-        )
+        held = await opened.begin(entry(number, body=b'{"secret":"payload"}'))
+        stored = replace(held, state=state, reason="refused", stored_id="o9", stored_version="2", failed=("p/r",))
         if state is not State.INTENDED:
             await opened.advance(stored, expected=State.INTENDED)
     await opened.close()
