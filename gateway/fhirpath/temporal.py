@@ -34,7 +34,7 @@ _UNITS: Final = {
     "s": "second",
     "ms": "millisecond",
 }
-_MICROSECONDS: Final = {
+MICROSECONDS: Final = {
     "week": 604_800_000_000,
     "day": 86_400_000_000,
     "hour": 3_600_000_000,
@@ -42,7 +42,7 @@ _MICROSECONDS: Final = {
     "second": 1_000_000,
     "millisecond": 1_000,
 }
-_COARSE_STEP: Final = {1: 365 * _MICROSECONDS["day"], 2: 30 * _MICROSECONDS["day"]}
+_COARSE_STEP: Final = {1: 365 * MICROSECONDS["day"], 2: 30 * MICROSECONDS["day"]}
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -140,7 +140,7 @@ class Temporal:
         if word in ("year", "month"):
             return self._plus_months(int(value) * (12 if word == "year" else 1))
         exact = value if word in ("second", "millisecond") else Decimal(int(value))
-        return self._plus_microseconds(int(exact * _MICROSECONDS[word]))
+        return self._plus_microseconds(int(exact * MICROSECONDS[word]))
 
     def _plus_months(self, months: int) -> "Temporal | None":
         if self.kind == "Time":
@@ -164,7 +164,7 @@ class Temporal:
             step = _COARSE_STEP[len(self.parts)]
             return self._plus_months(int(amount / step) * (12 if len(self.parts) == 1 else 1))
         if len(self.parts) == _DATE_PARTS:
-            amount = int(amount / _MICROSECONDS["day"]) * _MICROSECONDS["day"]
+            amount = int(amount / MICROSECONDS["day"]) * MICROSECONDS["day"]
         second = Decimal(self.parts[5]) if len(self.parts) > 5 else Decimal(0)  # noqa: PLR2004
         whole = [int(part) for part in self.parts[:5]]
         try:
@@ -179,7 +179,7 @@ class Temporal:
     def _plus_in_day(self, amount: int) -> "Temporal":
         hour, minute, second = (*self.parts, 0, 0)[:3]
         start = int(hour) * 3_600_000_000 + int(minute) * 60_000_000 + int(Decimal(second) * 1_000_000)
-        total = (start + amount) % _MICROSECONDS["day"]
+        total = (start + amount) % MICROSECONDS["day"]
         exact = _second(total % 60_000_000, Decimal(second))
         return self._with((total // 3_600_000_000, total // 60_000_000 % 60, exact)[: len(self.parts)])
 

@@ -13,20 +13,12 @@ from gateway.fhirpath.env import Env
 from gateway.fhirpath.equality import as_temporal
 from gateway.fhirpath.items import NONE, Collection, EvaluationError, only
 from gateway.fhirpath.signature import Implementation, Signature, text
-from gateway.fhirpath.temporal import Temporal
+from gateway.fhirpath.temporal import MICROSECONDS, Temporal
 
 PRECISIONS: Final = ("year", "month", "week", "day", "hour", "minute", "second", "millisecond")
 # How many parts of year … second a value needs.
 _NEEDED: Final = dict(zip(PRECISIONS, (1, 2, 3, 3, 4, 5, 6, 6), strict=True))
 _CALENDAR: Final = frozenset({"year", "month", "week", "day"})
-_MICROSECONDS: Final = {
-    "week": 604_800_000_000,
-    "day": 86_400_000_000,
-    "hour": 3_600_000_000,
-    "minute": 60_000_000,
-    "second": 1_000_000,
-    "millisecond": 1_000,
-}
 _WORK: Final = 10
 _DATE_PARTS: Final = 3
 _MONTHS: Final = 12
@@ -80,7 +72,7 @@ def _parts(moment: Temporal, word: str) -> _Parts:
 
 def _duration(first: _Parts, second: _Parts, word: str) -> int:
     if word not in ("year", "month"):
-        return _whole(_instant(second) - _instant(first), _MICROSECONDS[word])
+        return _whole(_instant(second) - _instant(first), MICROSECONDS[word])
     months = _months(second) - _months(first)
     rest = (second[2:] > first[2:]) - (second[2:] < first[2:])
     if months and rest == (-1 if months > 0 else 1):  # the last month is not over
@@ -95,7 +87,7 @@ def _difference(first: _Parts, second: _Parts, word: str) -> int:
         return _months(second) - _months(first)
     if word == "week":  # begins on a Sunday, and day 7 of the calendar is one
         return _day(second) // 7 - _day(first) // 7
-    size = _MICROSECONDS[word]
+    size = MICROSECONDS[word]
     return _instant(second) // size - _instant(first) // size
 
 
@@ -110,7 +102,7 @@ def _day(parts: _Parts) -> int:
 def _instant(parts: _Parts) -> int:
     hour, minute, second = (*parts[_DATE_PARTS:], 0, 0, 0)[:3]
     of_day = int(hour) * 3_600_000_000 + int(minute) * 60_000_000 + int(Decimal(second) * 1_000_000)
-    return _day(parts) * _MICROSECONDS["day"] + of_day
+    return _day(parts) * MICROSECONDS["day"] + of_day
 
 
 def _whole(amount: int, size: int) -> int:
