@@ -49,7 +49,8 @@ test: lint unit policies ## Everything that needs no other server
 
 unit: install
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest -m "not e2e" -n $(WORKERS) --cov --cov-report=
+	$(BIN)/pytest -m "not e2e and not timed" -n $(WORKERS) --cov --cov-report=
+	$(BIN)/pytest -m "timed" --quiet tests/fhirpath
 	$(BIN)/coverage report --skip-covered --skip-empty --format=total | sed 's/^/branch and line coverage, all rooms: /; s/$$/ %/'
 	$(BIN)/coverage report --include='$(PURE)' --show-missing --skip-covered --fail-under=100
 

@@ -101,12 +101,14 @@ FREE_ROWS: Final = (
 )
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("expression", TABLE["small"])
 def test_a_unit_of_each_function_and_operator(expression: str) -> None:
     work = measured(expression, SMALL, budget=10**9, least_units=1)
     assert work.rounds <= LIMIT, work
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("expression", "resource"),
     [
