@@ -1,10 +1,10 @@
 """The operators that compare, compiled: a literal on the right, as most rules have it, is prepared once."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from gateway.fhirpath import equality
-from gateway.fhirpath.env import Env, Expr
+from gateway.fhirpath.env import TEXT_STEP, Env, Expr, work_of
 from gateway.fhirpath.items import (
     FALSE,
     NONE,
@@ -15,6 +15,7 @@ from gateway.fhirpath.items import (
     EvaluationError,
     Item,
     boolean,
+    system,
 )
 
 
@@ -30,15 +31,35 @@ def comparison(operator: str, left: Expr, right: Expr, fixed: Collection | None)
         return _ordered(left, right, _ORDERS[operator])
     if operator in _LIKE:
         return _likeness(left, right, *_LIKE[operator])
-    compare = _COMPARES[operator]
-    on_booleans = _ON_BOOLEANS.get(operator)
+    if operator in _EQUALITIES:
+        return _equality(left, right, _COMPARES[operator], *_EQUALITIES[operator])
+    return _membership(left, right, _COMPARES[operator])
+
+
+def _equality(left: Expr, right: Expr, compare: "_Compare", unlike: Collection, alike: Collection) -> Expr:
+    """Two booleans, and two short strings, are told apart before anything is weighed."""
 
     def evaluate(env: Env) -> Collection:
         one, other = left(env), right(env)
-        if on_booleans is not None and (one is TRUE or one is FALSE) and (other is TRUE or other is FALSE):
+        if (one is TRUE or one is FALSE) and (other is TRUE or other is FALSE):
             env.left -= 1
-            return on_booleans[one is other]
-        _count(env, one, other, pairwise=operator in _PAIRWISE)
+            return alike if one is other else unlike
+        text = short_text(one)
+        if text is not None:
+            second = short_text(other)
+            if second is not None:
+                env.spend(2)
+                return alike if text == second else unlike
+        _count(env, one, other, pairwise=False)
+        return compare(one, other)
+
+    return evaluate
+
+
+def _membership(left: Expr, right: Expr, compare: "_Compare") -> Expr:
+    def evaluate(env: Env) -> Collection:
+        one, other = left(env), right(env)
+        _count(env, one, other, pairwise=True)
         return compare(one, other)
 
     return evaluate
@@ -77,6 +98,23 @@ def _simple_text(item: Item, name: str) -> str | None:
     key, _, type_ = field.simple
     value = item.value.get(key)
     return value if type(value) is str and type_.read is None else None
+
+
+def short_text(values: Collection) -> str | None:
+    """The one string that a collection is, when it is short enough to be read for nothing; None: it is not so simple.
+
+    What FHIR writes as a string and the language reads as something else (a date) is none.
+    """
+    if len(values) != 1:
+        return None
+    item = values[0]
+    if type(item) is Element:
+        if item.type.read is not None:
+            return None
+        value = item.value
+    else:
+        value = item
+    return value if type(value) is str and len(value) < TEXT_STEP else None
 
 
 def _count(env: Env, one: Collection, other: Collection, *, pairwise: bool) -> None:
@@ -155,14 +193,37 @@ def _ordered(left: Expr, right: Expr, holds: Callable[[int], bool]) -> Expr:
     def evaluate(env: Env) -> Collection:
         one, other = left(env), right(env)
         env.left -= 2
-        if len(one) == 1 == len(other) and type(one[0]) is int and type(other[0]) is int:  # counts, most often
-            return TRUE if holds(one[0] - other[0]) else FALSE
-        env.read(one)
-        env.read(other)
-        order = equality.order(one, other)
+        if len(one) == 1 == len(other):
+            first, second = _short_number(one[0]), _short_number(other[0])
+            if first is not None and second is not None and (type(first) is int or type(second) is int):
+                return TRUE if holds((first > second) - (first < second)) else FALSE
+            env.left -= work_of(one[0]) + work_of(other[0])
+            if env.left < 0:
+                raise BudgetExceeded
+            order = equality.value_order(system(one[0]), system(other[0]))
+        else:
+            env.read(one)
+            env.read(other)
+            order = equality.order(one, other)
         return NONE if order is None else TRUE if holds(order) else FALSE
 
     return evaluate
+
+
+def _short_number(item: Item) -> int | float | None:
+    """The number that an item is, when it is read for nothing: a whole one, or what JSON has of a FHIR element.
+
+    A float is the decimal that it is written as, and stands on the same side of every whole number that is exact as
+    a float; of another number it may not.
+    """
+    value: object = item
+    if type(item) is Element:
+        if item.type.read is not None:
+            return None
+        value = item.value
+    if type(value) is int:
+        return value if -_EXACT < value < _EXACT else None
+    return value if type(value) is float else None
 
 
 _ORDERS: Final[dict[str, Callable[[int], bool]]] = {
@@ -171,11 +232,12 @@ _ORDERS: Final[dict[str, Callable[[int], bool]]] = {
     ">": lambda order: order > 0,
     ">=": lambda order: order >= 0,
 }
-_ON_BOOLEANS: Final = {"=": (FALSE, TRUE), "!=": (TRUE, FALSE)}  # by whether the two are one
+_EXACT: Final = 2**53
+_EQUALITIES: Final = {"=": (FALSE, TRUE), "!=": (TRUE, FALSE)}  # for two that are not alike, and for two that are
 _OF_TEXTS: Final = frozenset({"=", "!=", "in"})
-_PAIRWISE: Final = frozenset({"in", "contains"})
 _LIKE: Final = {"~": (TRUE, FALSE), "!~": (FALSE, TRUE)}
-_COMPARES: Final[dict[str, Callable[[Collection, Collection], Collection]]] = {
+_Compare: TypeAlias = Callable[[Collection, Collection], Collection]
+_COMPARES: Final[dict[str, _Compare]] = {
     "=": _equal,
     "!=": _not_equal,
     "in": _in,

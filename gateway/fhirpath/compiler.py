@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from itertools import takewhile
 from typing import Final
 
-from gateway.fhirpath.arithmetic import ARITHMETIC, negative, positive
+from gateway.fhirpath.arithmetic import negative, positive
+from gateway.fhirpath.calculation import calculation
 from gateway.fhirpath.closures import (
     PRESENCE,
     ROOTS,
@@ -32,7 +33,14 @@ from gateway.fhirpath.env import ROOT_NAMES, Env, Expr, Step
 from gateway.fhirpath.equality import distinct
 from gateway.fhirpath.items import NONE, Collection, EvaluationError, Types, lift, only
 from gateway.fhirpath.logic import LOGIC, by_singleton, negation, strictly
-from gateway.fhirpath.navigation import below_resource, child_count, from_this, member_step, type_step
+from gateway.fhirpath.navigation import (
+    below_resource,
+    child_count,
+    from_this,
+    from_variable,
+    member_step,
+    type_step,
+)
 from gateway.fhirpath.ordering import turned
 from gateway.fhirpath.signature import Signature
 from gateway.fhirpath.tree import (
@@ -56,7 +64,6 @@ from gateway.fhirpath.tree import (
 )
 from gateway.fhirpath.type_tests import TYPE_FUNCTIONS, type_test
 
-_ARITHMETIC_WORK: Final = 2
 _SMALL: Final = 8  # nodes of an argument that are evaluated for the work that each of them counts by itself
 
 
@@ -116,10 +123,9 @@ class Compiler:
         types = self.types
 
         def evaluate(env: Env) -> Collection:
-            variables = env.given.variables
-            if name not in variables:
+            if name not in env.variables:
                 return env.variable(name)
-            found = lift(variables[name], types)
+            found = lift(env.variables[name], types)
             env.left -= len(found)
             return found
 
@@ -192,11 +198,14 @@ class Compiler:
             steps.append(base.step)
             base = base.base
         steps.reverse()
-        if not isinstance(base, Member) or self._is_type(base):
+        leading = _leading(steps)
+        if isinstance(base, Member) and not self._is_type(base):
+            start = from_this(base.name, *leading, types=self.types)
+        elif isinstance(base, Variable) and base.name not in ROOT_NAMES and not self._scoped and leading:
+            start = from_variable(base.name, *leading, types=self.types)
+        else:
             return chain(self.compile(base), self._steps(steps))
-        names = [base.name, *_leading(steps)]
-        start = from_this(*names, types=self.types)
-        rest = self._steps(steps[len(names) - 1 :])
+        rest = self._steps(steps[len(leading) :])
         return chain(start, rest) if rest else start
 
     def _shortened(self, base: Node, step: Node) -> Expr | None:
@@ -256,18 +265,7 @@ class Compiler:
         if operator == "|":
             fixed = _fixed(node)
             return union(left, right) if fixed is None else constant(fixed)
-        calculate = ARITHMETIC[operator]
-
-        def evaluate(env: Env) -> Collection:
-            one, other = left(env), right(env)
-            env.spend(_ARITHMETIC_WORK)
-            env.read(one)
-            env.read(other)
-            found = calculate(one, other)
-            env.read(found)
-            return found
-
-        return evaluate
+        return calculation(operator, left, right, _fixed(node.right))
 
     def _comparison(self, node: Binary, left: Expr, right: Expr) -> Expr:
         fixed = _fixed(node.right)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from gateway.fhirpath.engine import FAILURES, Failure, Outcome, Program, failed
-from gateway.fhirpath.env import Env, Expr, Given
+from gateway.fhirpath.env import Env, Expr
 from gateway.fhirpath.items import LISTS, TRUE, Collection, Element, Type, Types, elements, lift, plain
 
 BUDGET: Final = 50_000_000  # units of work of a whole pass
@@ -80,7 +80,7 @@ class Constraints:
         places.
         """
         start = lift(resource, self._types)
-        env = Env(Given(start, start, _NOTHING, _NOTHING, now, self._types, strict=False), budget)
+        env = Env(start, start, _NOTHING, _NOTHING, now, self._types, strict=False, budget=budget)
         broken: list[Broken] = []
         waiting = self._roots(start)
         while waiting:

@@ -90,26 +90,26 @@ class Program:
         `variables` are JSON values by name, without the `%`. `context` is a part of the resource to start from, and
         its type. `resolvable` are resources by the references that mean them. None of them is changed.
         """
-        return self.on(self.given(resource, variables, now=now, context=context, resolvable=resolvable), budget)
+        types = self.types
+        root = lift(resource, types)
+        start: Collection = root if context is None else [Element(context[0], types.of(context[1]))]
+        env = Env(root, start, variables or _NOTHING, resolvable or _NOTHING, now, types, self.strict, budget)
+        return _run(self.run, env)
 
     def given(
         self,
         resource: object,
-        variables: Mapping[str, object] | None = None,
-        *,
-        now: str | None = None,
-        context: tuple[object, str] | None = None,
-        resolvable: Mapping[str, object] | None = None,
+        variables: Mapping[str, object],
+        resolvable: Mapping[str, object],
+        now: str | None,
     ) -> Given:
         """What `evaluate` is given, for several programs of one release and strictness: see `on`."""
         root = lift(resource, self.types)
-        start: Collection = root if context is None else [Element(context[0], self.types.of(context[1]))]
-        fields = (root, start, variables or _NOTHING, resolvable or _NOTHING, now, self.types, self.strict)
-        return _make(Given, fields)
+        return Given(root, root, variables, resolvable, now, self.types, self.strict)
 
     def on(self, given: Given, budget: int = BUDGET) -> Outcome:
         """As `evaluate`."""
-        return _run(self.run, Env(given, budget))
+        return _run(self.run, Env(*given, budget))
 
     def explain(
         self,
@@ -121,7 +121,7 @@ class Program:
     ) -> tuple[Outcome, tuple[Step, ...]]:
         """As `evaluate`, with the value of every sub-expression in the order of evaluation; for tools, and slow."""
         root = lift(resource, self.types)
-        env = Env(Given(root, root, variables or _NOTHING, _NOTHING, now, self.types, self.strict), budget)
+        env = Env(root, root, variables or _NOTHING, _NOTHING, now, self.types, self.strict, budget)
         record: list[tuple[int, int, Collection]] = []
         env.record = record
         outcome = _run(_compiled(self.tree, self.types, strict=self.strict, explain=True), env)
@@ -139,7 +139,7 @@ FAILURES: Final = (
 
 def _run(expr: Expr, env: Env) -> Outcome:
     try:
-        return _make(Outcome, (list(expr(env)), None, None, None))
+        return _make(Outcome, (expr(env)[:], None, None, None))
     except FAILURES as error:
         return failed(error)
 

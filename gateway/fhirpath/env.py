@@ -53,15 +53,28 @@ class Env:
     """
 
     __slots__ = (
-        *("below", "context", "defined", "failed", "given", "index", "left", "patterns", "record", "resource", "root"),
-        *("this", "total", "types"),
+        *("below", "context", "defined", "failed", "index", "left", "now", "patterns", "record", "resolvable"),
+        *("resource", "root", "strict", "this", "total", "types", "variables"),
     )
 
-    def __init__(self, given: Given, budget: int) -> None:
-        self.given = given
-        self.types = given.types
-        self.root = self.resource = given.resource
-        self.this = self.context = given.context
+    def __init__(  # noqa: PLR0917 (what Given holds, which no evaluation has to make)
+        self,
+        resource: Collection,
+        context: Collection,
+        variables: Mapping[str, object],
+        resolvable: Mapping[str, object],
+        now: str | None,
+        types: Types,
+        strict: bool,
+        budget: int,
+    ) -> None:
+        self.root = self.resource = resource
+        self.this = self.context = context
+        self.variables = variables
+        self.resolvable = resolvable
+        self.now = now
+        self.types = types
+        self.strict = strict
         self.left = budget
         self.below: tuple[Collection, Collection] | None = None
         self.index: int | None = None
@@ -80,7 +93,7 @@ class Env:
     def read(self, values: Collection) -> None:
         """Count what it takes to read items as values: long strings, numbers, dates, amounts."""
         for item in values:
-            self.left -= _work(item)
+            self.left -= work_of(item)
         if self.left < 0:
             raise BudgetExceeded
 
@@ -107,9 +120,8 @@ class Env:
             return found
         if name in ROOT_NAMES:
             return self.resource if name == "resource" else self.context if name == "context" else self.root
-        variables = self.given.variables
-        if name in variables:
-            found = lift(variables[name], self.types)
+        if name in self.variables:
+            found = lift(self.variables[name], self.types)
             self.spend(len(found))
             return found
         known = constant(name)
@@ -118,7 +130,8 @@ class Env:
         return [known]
 
 
-def _work(item: Item) -> int:
+def work_of(item: Item) -> int:
+    """Units that it takes to read an item as a value."""
     kind = type(item)
     if kind is Element:
         value = item.value  # type: ignore[union-attr]

@@ -31,7 +31,8 @@ def member_step(*names: str, types: Types) -> Step:
     def step(env: Env, focus: Collection) -> Collection:
         env.left -= between
         if len(focus) == 1:
-            return _along(env, focus[0], names, types)
+            item = focus[0]
+            return _along(env, item.value, item.type, names, item) if type(item) is Element else NONE
         return _each(env, focus, names, types)
 
     return step
@@ -59,6 +60,29 @@ def from_this(*names: str, types: Types) -> Expr:
     return evaluate_one if len(names) == 1 else evaluate
 
 
+def from_variable(variable: str, *names: str, types: Types) -> Expr:
+    """`%variable.name.name`, of a JSON object without an item for it."""
+    step = member_step(*names, types=types)
+    between = 1 + 2 * (len(names) - 1)
+
+    def evaluate(env: Env) -> Collection:
+        value = env.variables.get(variable)
+        if type(value) is dict:
+            said = value.get("resourceType")
+            type_ = types.plain if said is None or type(said) is not str else types.of(said)
+            env.left -= between
+            found = _along(env, value, type_, names)
+        else:
+            base = env.variable(variable)
+            found = step(env, base)
+        env.left -= 1 + len(found)
+        if env.left < 0:
+            raise BudgetExceeded
+        return found
+
+    return evaluate
+
+
 def _of(item: Item, name: str, types: Types) -> Collection:
     """As `members`; simple, as most are, is told apart first: see `_along`."""
     if type(item) is Element and type(item.value) is dict:
@@ -81,18 +105,19 @@ def _of_each(focus: Collection, name: str, types: Types) -> Collection:
     return found
 
 
-def _along(env: Env, item: Item, names: tuple[str, ...], types: Types) -> Collection:
+def _along(env: Env, value: object, type_: Type, names: tuple[str, ...], item: Element | None = None) -> Collection:
     """Along the names, and without an item for what lies between, as long as each leads to one simple thing.
 
     Simple, as most are: a typed JSON object, and in it an element of one type with a value and no `_` sibling.
+    `item`: what the value and the type are of, if there is an item already.
     """
-    if type(item) is not Element:
-        return NONE
-    value, type_ = item.value, item.type
     for at, name in enumerate(names):
         if type(value) is not dict:
             break
         field = type_.fields[name]
+        if field is None and type(value.get(name)) in _PLAIN and not type_.name:
+            value = value[name]  # plain JSON
+            continue
         if field is None or field.simple is None or field.simple[1] in value:
             if field is not None and field.written.isdisjoint(value):
                 return NONE
@@ -104,11 +129,12 @@ def _along(env: Env, item: Item, names: tuple[str, ...], types: Types) -> Collec
         if type(value) is list:
             if len(value) != 1:
                 found: Collection = [Element(one, type_) for one in value]
-                return found if at + 1 == len(names) else _each(env, found, names[at + 1 :], types)
+                return found if at + 1 == len(names) else _each(env, found, names[at + 1 :], env.types)
             value = value[0]
     else:
         return [Element(value, type_)]
-    return _each(env, [item if at == 0 else Element(value, type_)], names[at:], types)
+    start = Element(value, type_) if item is None or at else item
+    return _each(env, [start], names[at:], env.types)
 
 
 def _each(env: Env, focus: Collection, names: tuple[str, ...], types: Types) -> Collection:

@@ -14,6 +14,9 @@ from typing import Final
 _TIME: Final = r"(\d{2})(?::(\d{2})(?::(\d{2}(?:\.\d{1,9})?))?)?"
 _ZONE: Final = r"(Z|[+-]\d{2}:\d{2})?"
 _DATE_TIME_TEXT: Final = re.compile(rf"(\d{{4}})(?:-(\d{{2}})(?:-(\d{{2}}))?)?(T(?:{_TIME}{_ZONE})?)?", re.ASCII)
+_ZONE_TEXT: Final = re.compile(r"[+-]\d{2}:\d{2}", re.ASCII)
+_DAY_SIZE: Final = 10
+_USUAL: Final = frozenset({_DAY_SIZE, 20, 25})  # characters
 _TIME_TEXT: Final = re.compile(rf"T?{_TIME}", re.ASCII)
 _DAYS: Final = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _LEAP_DAY: Final = (2, 29)
@@ -34,6 +37,7 @@ _UNITS: Final = {
     "s": "second",
     "ms": "millisecond",
 }
+_MONTHS: Final = {"years": 12, "year": 12, "months": 1, "month": 1}
 MICROSECONDS: Final = {
     "week": 604_800_000_000,
     "day": 86_400_000_000,
@@ -65,23 +69,7 @@ class Temporal:
     @classmethod
     def parse(cls, text: str) -> "Temporal | None":
         """Read a FHIR date, dateTime, instant or time, or the text of a literal after its `@`; None if it is none."""
-        match = _DATE_TIME_TEXT.fullmatch(text)
-        if match is None:
-            match = _TIME_TEXT.fullmatch(text)
-            clock = None if match is None else _clock(*match.groups())
-            return None if clock is None else cls("Time", clock, None, text.removeprefix("T"))
-        year, month, day, t, hour, minute, second, zone = match.groups()
-        parts = _day(year, month, day)
-        if parts is None:
-            return None
-        if t is None:
-            return cls("Date", parts, None, text)
-        if hour is not None:
-            clock = _clock(hour, minute, second)
-            if clock is None or day is None:
-                return None
-            parts += clock
-        return cls("DateTime", parts, None if zone is None else _minutes(zone), text)
+        return _usual(text) or _any(text)
 
     @classmethod
     def of(cls, kind: str, parts: tuple[int | Decimal, ...], offset: int | None) -> "Temporal":
@@ -134,35 +122,37 @@ class Temporal:
         https://hl7.org/fhirpath/N1/#datetime-arithmetic: the whole part counts above seconds; a value of less
         precision moves by whole years or months.
         """
+        months = whole_months(value, unit)
+        if months is not None:
+            return self.plus_months(months)
         word = _UNITS.get(unit)
         if word is None or not -_LARGEST <= value <= _LARGEST:
             return None
-        if word in ("year", "month"):
-            return self._plus_months(int(value) * (12 if word == "year" else 1))
         exact = value if word in ("second", "millisecond") else Decimal(int(value))
         return self._plus_microseconds(int(exact * MICROSECONDS[word]))
 
-    def _plus_months(self, months: int) -> "Temporal | None":
+    def plus_months(self, months: int) -> "Temporal | None":
+        """This moved by calendar months; None for a time, and past the years that FHIR can write."""
         if self.kind == "Time":
             return None
-        if len(self.parts) == 1:
+        size = len(self.parts)
+        if size == 1:
             months = int(months / 12) * 12
-        index = int(self.parts[0]) * 12 + (int(self.parts[1]) - 1 if len(self.parts) > 1 else 0) + months
+        index = int(self.parts[0]) * 12 + (int(self.parts[1]) - 1 if size > 1 else 0) + months
         year, month = index // 12, index % 12 + 1
         if not 1 <= year <= 9999:  # noqa: PLR2004 (the years FHIR can write)
             return None
-        parts: tuple[int | Decimal, ...] = (year, month, *self.parts[2:])[: len(self.parts)]
-        if len(parts) >= _DATE_PARTS:
-            last = 28 if month == 2 and not calendar.isleap(year) else _DAYS[month]  # noqa: PLR2004 (February)
-            parts = (year, month, min(int(parts[2]), last), *parts[3:])
-        return self._with(parts)
+        if size < _DATE_PARTS:
+            return self._with((year, month)[:size])
+        last = 28 if month == 2 and not calendar.isleap(year) else _DAYS[month]  # noqa: PLR2004 (February)
+        return self._with((year, month, min(int(self.parts[2]), last), *self.parts[3:]))
 
     def _plus_microseconds(self, amount: int) -> "Temporal | None":
         if self.kind == "Time":
             return self._plus_in_day(amount)
         if len(self.parts) < _DATE_PARTS:
             step = _COARSE_STEP[len(self.parts)]
-            return self._plus_months(int(amount / step) * (12 if len(self.parts) == 1 else 1))
+            return self.plus_months(int(amount / step) * (12 if len(self.parts) == 1 else 1))
         if len(self.parts) == _DATE_PARTS:
             amount = int(amount / MICROSECONDS["day"]) * MICROSECONDS["day"]
         second = Decimal(self.parts[5]) if len(self.parts) > 5 else Decimal(0)  # noqa: PLR2004
@@ -185,6 +175,57 @@ class Temporal:
 
     def _with(self, parts: tuple[int | Decimal, ...]) -> "Temporal":
         return Temporal(self.kind, parts, self.offset)
+
+
+def whole_months(value: Decimal, unit: str) -> int | None:
+    """The months that a number of years or months is, its whole part; None for another unit, and for too many."""
+    each = _MONTHS.get(unit)
+    return None if each is None or not -_LARGEST <= value <= _LARGEST else int(value) * each
+
+
+def _usual(text: str) -> Temporal | None:
+    """`2026-01-15` and `2026-01-15T08:30:00Z`, read by Python's own reader; None: another form, or none at all.
+
+    It reads other forms of ISO 8601 too, so that the punctuation is looked at first. `+01:00` may stand for the `Z`.
+    """
+    size = len(text)
+    if size not in _USUAL or text[4] != "-" or text[7] != "-":
+        return None
+    try:
+        if size == _DAY_SIZE:
+            day = date.fromisoformat(text)
+            return Temporal("Date", (day.year, day.month, day.day), None, text)
+        if text[10] != "T" or text[13] != ":" or text[16] != ":":
+            return None
+        zone = 0 if text[19:] == "Z" else _minutes(text[19:]) if _ZONE_TEXT.fullmatch(text, 19) else None
+        moment = datetime.fromisoformat(text[:19])
+    except ValueError:
+        return None
+    if zone is None:
+        return None
+    parts = (moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+    return Temporal("DateTime", parts, zone, text)
+
+
+def _any(text: str) -> Temporal | None:
+    """Every form, to the part."""
+    match = _DATE_TIME_TEXT.fullmatch(text)
+    if match is None:
+        match = _TIME_TEXT.fullmatch(text)
+        clock = None if match is None else _clock(*match.groups())
+        return None if clock is None else Temporal("Time", clock, None, text.removeprefix("T"))
+    year, month, day, t, hour, minute, second, zone = match.groups()
+    parts = _day(year, month, day)
+    if parts is None:
+        return None
+    if t is None:
+        return Temporal("Date", parts, None, text)
+    if hour is not None:
+        clock = _clock(hour, minute, second)
+        if clock is None or day is None:
+            return None
+        parts += clock
+    return Temporal("DateTime", parts, None if zone is None else _minutes(zone), text)
 
 
 def _comparable(one: Temporal, other: Temporal) -> tuple[int | Decimal, ...] | None:

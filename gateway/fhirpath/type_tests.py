@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from gateway.fhirpath.env import Env, Step
-from gateway.fhirpath.items import FALSE, NONE, TRUE, Collection, Element, EvaluationError, Item, Types, plain
+from gateway.fhirpath.items import FALSE, NONE, TRUE, Collection, Element, EvaluationError, Item, Type, Types, plain
 from gateway.fhirpath.quantity import Quantity
 from gateway.fhirpath.temporal import Temporal
 from gateway.fhirpath.tree import Long
@@ -39,7 +39,20 @@ _SYSTEM: Final[tuple[tuple[type, str], ...]] = (
 
 def type_test(operator: str, specifier: str, types: Types) -> Step:
     """`is`, `as` or `ofType` with one type (`Quantity`, `FHIR.code`, `System.String`)."""
-    return _TESTS[operator](_is(specifier, types), _narrows(specifier, types))
+    return _TESTS[operator](_by_type(_is(specifier, types)), _by_type(_narrows(specifier, types)))
+
+
+def _by_type(holds: Callable[[Item], bool]) -> Callable[[Item], bool]:
+    """The same, asked once for each type: what a typed element is says its type alone."""
+    known: dict[Type, bool] = {}  # bounded by the model
+
+    def answer(item: Item) -> bool:
+        if type(item) is not Element or not item.type.name:
+            return holds(item)
+        found = known.get(item.type)
+        return known.setdefault(item.type, holds(item)) if found is None else found
+
+    return answer
 
 
 def _is(specifier: str, types: Types) -> Callable[[Item], bool]:

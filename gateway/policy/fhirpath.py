@@ -31,7 +31,7 @@ class Bound:
         given = self.given
         if given is None or given.types is not program.types:
             resource = self.values.get("resource")
-            given = self.given = program.given(resource, self.values, now=self.now, resolvable=self.resolvable)
+            given = self.given = program.given(resource, self.values, self.resolvable, self.now)
         return given
 
 

@@ -68,7 +68,7 @@ def _evaluation(program: Program, resource: object, budget: int) -> tuple[float,
     start = time.process_time()
     while time.process_time() - start < _LEAST_SECONDS:
         for _ in range(16 if times else 1):
-            env = Env(given, budget)
+            env = Env(*given, budget)
             with contextlib.suppress(BudgetExceeded, EvaluationError, RecursionError, ArithmeticError):
                 program.run(env)
             units += budget - env.left

@@ -63,7 +63,7 @@ def _resolve(env: Env, focus: Collection) -> Collection:
         target = _target(env, reference) if isinstance(reference, str) else None
         if target is not None:
             found.append(target)
-        elif env.given.strict:
+        elif env.strict:
             # Empty would be a value, and `resolve().exists().not()` would hold.
             raise EvaluationError("resolve() follows references to contained and given resources only")
     return found
@@ -72,7 +72,7 @@ def _resolve(env: Env, focus: Collection) -> Collection:
 def _target(env: Env, reference: str) -> Element | None:
     if reference.startswith("#"):
         return _contained(env, reference[1:])
-    known = env.given.resolvable.get(reference)
+    known = env.resolvable.get(reference)
     if known is not None:
         return element(known, env.types.plain, None, env.types)
     for entry in _entries(env):

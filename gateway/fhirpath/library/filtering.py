@@ -15,6 +15,8 @@ _OWN_NAMES: Final = (*ROOT_NAMES, "this", "index", "total")
 
 def where(env: Env, focus: Collection, truth: Truth, criterion: Expr) -> Collection:
     """The items for which the criterion is true."""
+    if not focus:
+        return NONE
     this, index = env.this, env.index
     found: Collection = []
     for at, item in enumerate(focus):
@@ -119,7 +121,7 @@ def define_variable(env: Env, focus: Collection, _truth: Truth, name: Expr, valu
     word = only(name(env), "a name")
     if not isinstance(word, str):
         raise EvaluationError("the name of a variable has to be a string")
-    if word in _OWN_NAMES or constant(word) is not None or word in env.given.variables or word in env.defined:
+    if word in _OWN_NAMES or constant(word) is not None or word in env.variables or word in env.defined:
         raise EvaluationError("a variable of that name exists already")
     env.spend(len(focus) + len(env.defined))
     values = focus

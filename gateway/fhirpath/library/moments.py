@@ -20,7 +20,7 @@ def _clock(read: Callable[[Temporal], Temporal | None]) -> Implementation:
 
     def call(env: Env, _focus: Collection) -> Collection:
         env.spend(MOMENT_WORK)
-        now = None if env.given.now is None else _instant(env.given.now)
+        now = None if env.now is None else _instant(env.now)
         if now is None:
             raise EvaluationError("the time of the request is not known")
         value = read(now)
@@ -35,9 +35,8 @@ def _instant(text: str) -> Temporal | None:
     return Temporal.parse(text)
 
 
-@lru_cache(maxsize=16)
 def _today(now: Temporal) -> Temporal | None:
-    return Temporal.parse(now.text.partition("T")[0])
+    return _instant(now.text.partition("T")[0])
 
 
 def _time_of_day(now: Temporal) -> Temporal | None:

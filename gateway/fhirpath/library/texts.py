@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.fhirpath.arithmetic import MAX_TEXT
 from gateway.fhirpath.env import TEXT_STEP, Env
-from gateway.fhirpath.items import FALSE, NONE, TRUE, Collection, EvaluationError, only
+from gateway.fhirpath.items import FALSE, NONE, TRUE, BudgetExceeded, Collection, EvaluationError, only
 from gateway.fhirpath.patterns import replaced, searched
 from gateway.fhirpath.signature import Implementation, Signature, text
 
@@ -35,8 +35,13 @@ def _texts(function: Callable[..., object], *, metered: bool = False) -> Impleme
         values = _known(arguments)
         if None in values:
             return NONE
-        env.spend(_CALL_WORK + len(value) // TEXT_STEP)
-        found = _collection(function(env, value, *values) if metered else function(value, *values))
+        env.left -= _CALL_WORK + len(value) // TEXT_STEP
+        if env.left < 0:
+            raise BudgetExceeded
+        answer = function(env, value, *values) if metered else function(value, *values)
+        if answer is True or answer is False:
+            return TRUE if answer else FALSE
+        found = _collection(answer)
         if found and type(found[0]) is str:
             env.spend(len(found[0]) // TEXT_STEP)
         return found
@@ -56,10 +61,6 @@ def _text_of(focus: Collection) -> str:
 
 
 def _collection(answer: object) -> Collection:
-    if answer is True:
-        return TRUE
-    if answer is False:
-        return FALSE
     if isinstance(answer, list):
         return answer
     return [answer] if isinstance(answer, int | str) else NONE
