@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from gateway.journal.postgres import PostgresJournal
 from gateway.journal.postgres_connection import Target, connected
 from gateway.journal.statements import migrations
+from gateway.journal.writer import Writer
 from gateway.saga.intent import State
 from gateway.saga.journal_port import JournalUnavailable, NotOwner
 from gateway.saga.table import Event
@@ -52,8 +54,8 @@ class Database(Place[PostgresJournal]):
         await journal.close()
         self.sql(f"UPDATE lease SET expires_at = clock_timestamp() WHERE owner = '{journal.owner}'")
 
-    def commits(self, journal: PostgresJournal) -> int:
-        return journal._writer.commits
+    def writer(self, journal: PostgresJournal) -> Writer[Any]:
+        return journal._writer
 
     def sql(self, statement: str) -> str:
         return self.server.sql(statement, database=self.target.database)

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.journal.sealing import key_beside
 from gateway.journal.sqlite import SqliteJournal
+from gateway.journal.writer import Writer
 from tests.journal.contract import Place
 
 
@@ -25,8 +27,8 @@ class Folder(Place[SqliteJournal]):
     async def die(self, journal: SqliteJournal) -> None:
         journal._lock.abandon()
 
-    def commits(self, journal: SqliteJournal) -> int:
-        return journal._writer.commits
+    def writer(self, journal: SqliteJournal) -> Writer[Any]:
+        return journal._writer
 
 
 @pytest.fixture
