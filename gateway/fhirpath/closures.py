@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.fhirpath.env import Env, Expr, Step
 from gateway.fhirpath.equality import distinct
-from gateway.fhirpath.items import FALSE, TRUE, BudgetExceeded, Collection, EvaluationError
+from gateway.fhirpath.items import FALSE, TRUE, BudgetExceeded, Collection, EvaluationError, has_value
 from gateway.fhirpath.logic import Truth
 from gateway.fhirpath.tree import Node
 
@@ -18,6 +18,15 @@ def constant(values: Collection) -> Expr:
 def this_item(env: Env) -> Collection:
     """`$this`."""
     return env.this
+
+
+def this_has_value(env: Env) -> Collection:
+    """`hasValue()` of `$this`, which ele-1 asks of every element."""
+    this = env.this
+    env.left -= 2
+    if env.left < 0:
+        raise BudgetExceeded
+    return TRUE if len(this) == 1 and has_value(this[0]) else FALSE
 
 
 def resource_item(env: Env) -> Collection:

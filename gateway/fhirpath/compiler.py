@@ -24,6 +24,7 @@ from gateway.fhirpath.closures import (
     recorded,
     scoped,
     sized,
+    this_has_value,
     this_item,
     total_value,
     union,
@@ -38,6 +39,7 @@ from gateway.fhirpath.navigation import (
     child_count,
     from_this,
     from_variable,
+    has_more_than_id,
     member_step,
     type_step,
 )
@@ -136,7 +138,7 @@ class Compiler:
             return on_this(type_step(node.name, self.types))
         if isinstance(node, Member):
             return from_this(node.name, types=self.types)
-        return on_this(self._step(node))
+        return this_has_value if node.name == "hasValue" else on_this(self._step(node))
 
     def _is_type(self, node: Member) -> bool:
         return node.name[:1].isupper() and self.types.model.knows(node.name)
@@ -270,6 +272,13 @@ class Compiler:
     def _comparison(self, node: Binary, left: Expr, right: Expr) -> Expr:
         fixed = _fixed(node.right)
         compare = comparison(node.operator, left, right, fixed)
+        if (
+            node.operator == ">"
+            and not self._explain
+            and _counts(node.left) == "children()"
+            and _counts(node.right) == "id"
+        ):
+            return has_more_than_id(compare)
         if fixed is None or self._explain or not isinstance(node.left, Member) or not node.left.name[:1].islower():
             return compare
         return on_member(node.operator, node.left.name, fixed, compare) or compare
@@ -317,6 +326,16 @@ def _defines(node: Node) -> bool:
 def _leading(nodes: list[Node]) -> list[str]:
     """The names of the elements that a list of steps begins with."""
     return [node.name for node in takewhile(lambda node: isinstance(node, Member), nodes) if isinstance(node, Member)]
+
+
+def _counts(node: Node) -> str | None:
+    """`children()` for `children().count()`, `id` for `id.count()`; None for anything but such a count."""
+    if not isinstance(node, Path) or not isinstance(node.step, Function) or node.step.name != "count":
+        return None
+    base = node.base
+    if isinstance(base, Function):
+        return None if base.arguments else f"{base.name}()"
+    return base.name if isinstance(base, Member) else None
 
 
 def _fixed(node: Node) -> Collection | None:

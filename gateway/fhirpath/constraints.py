@@ -10,7 +10,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from gateway.fhirpath.engine import FAILURES, Failure, Outcome, Program, failed
 from gateway.fhirpath.env import Env, Expr
-from gateway.fhirpath.items import LISTS, TRUE, Collection, Element, Type, Types, elements, lift, plain
+from gateway.fhirpath.items import LISTS, PLAIN, TRUE, Collection, Element, Type, Types, elements, lift, plain
+from gateway.fhirpath.tree import Binary, Function, Node
 
 BUDGET: Final = 50_000_000  # units of work of a whole pass
 _NOTHING: Final[Mapping[str, object]] = {}
@@ -34,7 +35,9 @@ class Broken(NamedTuple):
 
 
 _Rules: TypeAlias = tuple[tuple[Expr, tuple[Constraint, ...]], ...]
-_Kind: TypeAlias = tuple[Type, str, _Rules]  # of an element of a type: its type, its `_` sibling, what stands there
+# Of an element of a type: its type, its `_` sibling, what stands there, and what of it a primitive with a value has
+# to be asked.
+_Kind: TypeAlias = tuple[Type, str, _Rules, _Rules]
 # As `Place`, in its order; one is made for each element, and a plain tuple is made and read in half the time.
 _Spot: TypeAlias = "tuple[Element, _Rules, Collection, Collection, _Spot | None, str, int | None]"
 
@@ -104,7 +107,7 @@ class Constraints:
                 if outcome.failure is Failure.OUT_OF_BUDGET:
                     return tuple(broken)
             if type(item.value) is dict or item.extra is not None:
-                self._add_parts(spot, waiting)
+                env.left -= self._add_parts(spot, waiting)
         return tuple(broken)
 
     def places(self, resource: object) -> Iterator[Place]:
@@ -113,7 +116,7 @@ class Constraints:
         while waiting:
             spot = waiting.pop()
             yield Place(*spot)
-            self._add_parts(spot, waiting)
+            self._add_parts(spot, waiting, every=True)
 
     def _roots(self, start: Collection) -> list[_Spot]:
         found: list[_Spot] = []
@@ -123,25 +126,35 @@ class Constraints:
                 found.append((item, self._standing(item.type), own, own, None, item.type.name, None))
         return found
 
-    def _add_parts(self, spot: _Spot, waiting: list[_Spot]) -> None:
-        """The parts of an element, the last first: they are taken from the end."""
+    def _add_parts(self, spot: _Spot, waiting: list[_Spot], *, every: bool = False) -> int:
+        """The parts of an element, the last first: they are taken from the end. Returns how many were looked at.
+
+        A primitive with a value, of which nothing that stands there has to be asked, is left out, unless `every`.
+        """
         item, _, resource, root, _, _, _ = spot
         value, owner = item.value, item.type
         if type(value) is not dict:
             value, owner = dict(item.extra or {}), self._element
         kinds = self._kinds.get(owner) or self._kinds.setdefault(owner, {})
+        number = len(value)
         for key, child in reversed(value.items()):
             kind = kinds.get(key)
             if kind is not None and type(child) is not list and kind[1] not in value and child is not None:
-                waiting.append((Element(child, kind[0]), kind[2], resource, root, spot, key, None))
+                rules = kind[3] if type(child) in PLAIN and not every else kind[2]
+                if rules or every:
+                    waiting.append((Element(child, kind[0]), rules, resource, root, spot, key, None))
             else:
                 kind = kind or self._kind(owner, key, value, kinds)
                 if kind is not None:
-                    waiting += self._several(spot, value, owner, kind)
+                    number += len(child) if type(child) is list else 0
+                    waiting += self._several(spot, value, owner, kind, every=every)
+        return number
 
-    def _several(self, spot: _Spot, value: Mapping[str, object], owner: Type, kind: _Kind) -> list[_Spot]:
+    def _several(
+        self, spot: _Spot, value: Mapping[str, object], owner: Type, kind: _Kind, *, every: bool
+    ) -> list[_Spot]:
         """What may repeat, has an `_x`, or says its type itself."""
-        type_, sibling, rules = kind
+        type_, sibling, rules, of_values = kind
         _, _, resource, root, _, _, _ = spot
         name = sibling[1:]
         child, extra = value.get(name), value.get(sibling)
@@ -151,7 +164,10 @@ class Constraints:
             if not isinstance(one, Element) or (one.value is None and one.extra is None):
                 continue
             position = at if is_list else None
-            if one.type is type_:
+            if one.type is type_ and one.extra is None and type(one.value) in PLAIN and not every:
+                if of_values:
+                    found.append((one, of_values, resource, root, spot, name, position))
+            elif one.type is type_:
                 found.append((one, rules, resource, root, spot, name, position))
             else:
                 own: Collection = [one]
@@ -166,7 +182,9 @@ class Constraints:
         type_ = None if name != key and name in value else owner.at(name)
         if type_ is None:
             return None  # never kept: it may be any key of the payload
-        kind = (type_, f"_{name}", self._standing(type_, owner, name))
+        rules = self._standing(type_, owner, name)
+        of_values = tuple((run, each) for run, each in rules if not _holds_for_values(each[0].program.tree))
+        kind = (type_, f"_{name}", rules, of_values)
         return kind if type_.is_any or name != key else kinds.setdefault(name, kind)
 
     def _standing(self, type_: Type, owner: Type | None = None, name: str = "") -> _Rules:
@@ -185,6 +203,13 @@ class Constraints:
                 by_text.setdefault(one.program.source, []).append(one)
         rules = tuple((each[0].program.run, tuple(each)) for each in by_text.values())
         return self._rules.setdefault((type_, owner, name), rules)
+
+
+def _holds_for_values(tree: Node) -> bool:
+    """Whether a constraint is `hasValue() or …`, as ele-1 is: of a primitive with a value it need not be asked."""
+    if not isinstance(tree, Binary) or tree.operator != "or":
+        return False
+    return isinstance(tree.left, Function) and tree.left.name == "hasValue" and not tree.left.arguments
 
 
 def _is_true(found: Collection) -> bool:

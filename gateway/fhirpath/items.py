@@ -20,6 +20,7 @@ QUANTITY_TYPES: Final = frozenset(
 _MOST_DIGITS: Final = 60  # of an amount that is computed with
 UCUM: Final = "http://unitsofmeasure.org"
 _COMPLEX: Final = (Mapping, list)
+PLAIN: Final = frozenset({str, bool, int, float, Decimal})  # what has no children, if it has no extension
 LISTS: Final = (list, tuple)  # `list | tuple` would be made anew each time that it is asked
 
 
@@ -289,6 +290,12 @@ def is_number(value: object) -> bool:
 def is_system(value: object) -> bool:
     """Whether a JSON or System value is a primitive."""
     return value is not None and type(value) is not dict and not isinstance(value, _COMPLEX)
+
+
+def has_value(item: Item) -> bool:
+    """Whether an item is a primitive with a value, and not only with extensions."""
+    value = item.value if type(item) is Element else item
+    return type(value) is str or is_system(value)
 
 
 def only(values: Collection, what: str) -> object:

@@ -1,12 +1,15 @@
 """Steps from an element to its parts."""
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Final
 
 from gateway.fhirpath.env import Env, Expr, Step
 from gateway.fhirpath.items import (
+    FALSE,
+    LISTS,
     NONE,
+    PLAIN,
+    TRUE,
     BudgetExceeded,
     Collection,
     Element,
@@ -18,7 +21,7 @@ from gateway.fhirpath.items import (
     untyped,
 )
 
-_PLAIN: Final = frozenset({str, bool, int, float, Decimal})  # what has no children, if it has no extension
+_ID_WORK: Final = 8
 
 
 def member_step(*names: str, types: Types) -> Step:
@@ -100,7 +103,7 @@ def _of(item: Item, name: str, types: Types) -> Collection:
 def _of_each(focus: Collection, name: str, types: Types) -> Collection:
     found: Collection = []
     for item in focus:
-        if type(item) is Element and (type(item.value) not in _PLAIN or item.extra is not None):
+        if type(item) is Element and (type(item.value) not in PLAIN or item.extra is not None):
             found += _of(item, name, types)
     return found
 
@@ -115,7 +118,7 @@ def _along(env: Env, value: object, type_: Type, names: tuple[str, ...], item: E
         if type(value) is not dict:
             break
         field = type_.fields[name]
-        if field is None and type(value.get(name)) in _PLAIN and not type_.name:
+        if field is None and type(value.get(name)) in PLAIN and not type_.name:
             value = value[name]  # plain JSON
             continue
         if field is None or field.simple is None or field.simple[1] in value:
@@ -164,7 +167,7 @@ def children(env: Env, focus: Collection) -> Collection:
     env.spend(len(focus))
     found: Collection = []
     for item in focus:
-        if type(item) is Element and (type(item.value) not in _PLAIN or item.extra is not None):
+        if type(item) is Element and (type(item.value) not in PLAIN or item.extra is not None):
             before = len(found)
             if type(item.value) is not dict or not _add_children(item.value, item.type, found, env.types):
                 del found[before:]
@@ -187,6 +190,25 @@ def child_count(env: Env) -> Collection:
     if env.left < 0:
         raise BudgetExceeded
     return [number]
+
+
+def has_more_than_id(otherwise: Expr) -> Expr:
+    """`children().count() > id.count()`, the half of ele-1 that stands at every element without a value."""
+
+    def evaluate(env: Env) -> Collection:
+        item = env.this[0] if len(env.this) == 1 else None
+        if type(item) is not Element or type(item.value) is not dict or "_id" in item.value:
+            return otherwise(env)
+        number = _child_count(item)
+        if number is None or isinstance(item.value.get("id"), LISTS) or item.type.at("id") is None:
+            return otherwise(env)
+        has_id = item.value.get("id") is not None
+        env.left -= _ID_WORK + number
+        if env.left < 0:
+            raise BudgetExceeded
+        return TRUE if number > has_id else FALSE
+
+    return evaluate
 
 
 def _add_children(value: dict[str, object], owner: Type, found: Collection, types: Types) -> bool:
@@ -213,7 +235,7 @@ def _child_count(item: Element) -> int | None:
     """As many as `_add_children` adds; None where it says False."""
     value = item.value
     if type(value) is not dict:
-        return 0 if type(value) in _PLAIN and item.extra is None else None
+        return 0 if type(value) in PLAIN and item.extra is None else None
     number = 0
     known = item.type.keys
     for key, child in value.items():

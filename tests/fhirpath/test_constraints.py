@@ -102,6 +102,12 @@ PATIENT: JsonObject = {
         ("Reference", "%resource.id = 'p'", ["Patient.contained[0].link[0].other"]),
         ("code", "id.exists()", []),
         ("Element", "hasValue()", ["Patient.contained[0].link[0]", "Patient.contained[0].link[0].other"]),
+        # Of a primitive with a value the first two need not be asked; the third must be.
+        ("string", "hasValue() or false", ["Patient.name[0].given[0]"]),
+        ("HumanName", "hasValue() or family = 'G'", ["Patient.name[0]"]),
+        ("HumanName.family", "hasValue() and false", ["Patient.name[0].family"]),
+        ("boolean", "hasValue() and false", ["Patient.deceasedBoolean"]),
+        ("Element", "children().count() > id.count()", ["Patient.id"]),
         ("Reference", "1 + 'a' = 2", ["Patient.contained[0].link[0].other"]),
     ],
 )

@@ -14,7 +14,7 @@ from gateway.fhirpath.items import (
     EvaluationError,
     Item,
     element,
-    is_system,
+    has_value,
     members,
     only,
     plain,
@@ -41,11 +41,7 @@ def _extension(env: Env, focus: Collection, url: Collection) -> Collection:
 
 def _has_value(_env: Env, focus: Collection) -> Collection:
     """Whether the input is one primitive with a value, and not only with extensions."""
-    if len(focus) != 1:
-        return FALSE
-    item = focus[0]
-    value = item.value if type(item) is Element else item
-    return FALSE if type(value) is dict else TRUE if type(value) is str or is_system(value) else FALSE
+    return TRUE if len(focus) == 1 and has_value(focus[0]) else FALSE
 
 
 def _get_value(_env: Env, focus: Collection) -> Collection:
