@@ -6,6 +6,7 @@
 #   META_SOURCE  SOURCE_URI_AND_REQUEST_ID (default) | SOURCE_URI | NONE
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../real-server.sh"
 port=${1:?the port to listen on}
 out=${CACHE:-$HOME/.cache/fhir-policy-gateway}/hapi
 url=http://127.0.0.1:$port/fhir
@@ -31,15 +32,5 @@ pid=$!
 echo "$pid" >"$out/$port.pid"
 trap 'kill "$pid" 2>/dev/null || true; exit 1' INT TERM
 
-tries=0
-until [ "$(status)" = 200 ]; do
-  tries=$((tries + 1))
-  if [ "$tries" -gt 720 ] || ! kill -0 "$pid" 2>/dev/null; then
-    echo "HAPI did not start; its log ends:" >&2
-    tail -n 30 "$log" >&2
-    kill "$pid" 2>/dev/null || true
-    exit 1
-  fi
-  sleep 0.5
-done
+await_server HAPI "$pid" "$log"
 echo "pid=$pid url=$url log=$log"

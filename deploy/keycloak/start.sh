@@ -4,6 +4,7 @@
 #   CACHE  distribution, log and pid files (default ~/.cache/fhir-policy-gateway)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../real-server.sh"
 port=${1:?the port to listen on}
 version=26.7.3
 out=${CACHE:-$HOME/.cache/fhir-policy-gateway}/keycloak
@@ -37,15 +38,5 @@ pid=$!
 echo "$pid" >"$out/$port.pid"
 trap 'kill "$pid" 2>/dev/null || true; exit 1' INT TERM
 
-tries=0
-until [ "$(status)" = 200 ]; do
-  tries=$((tries + 1))
-  if [ "$tries" -gt 720 ] || ! kill -0 "$pid" 2>/dev/null; then
-    echo "Keycloak did not start; its log ends:" >&2
-    tail -n 30 "$log" >&2
-    kill "$pid" 2>/dev/null || true
-    exit 1
-  fi
-  sleep 0.5
-done
+await_server Keycloak "$pid" "$log"
 echo "pid=$pid issuer=$issuer log=$log"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from gateway.fhirpath.closures import on_this
 from gateway.fhirpath.env import Env, Expr, Step
 from gateway.fhirpath.items import (
     FALSE,
@@ -43,24 +44,19 @@ def member_step(*names: str, types: Types) -> Step:
 
 def from_this(*names: str, types: Types) -> Expr:
     """`name.name` at the start of an expression, asked of `$this`."""
-    step = member_step(*names, types=types)
+    if len(names) > 1:
+        return on_this(member_step(*names, types=types))
+    (name,) = names
 
     def evaluate(env: Env) -> Collection:
-        found = step(env, env.this)
-        env.left -= 1 + len(found)
-        if env.left < 0:
-            raise BudgetExceeded
-        return found
-
-    def evaluate_one(env: Env) -> Collection:
         focus = env.this
-        found = _of(focus[0], names[0], types) if len(focus) == 1 else _of_each(focus, names[0], types)
+        found = _of(focus[0], name, types) if len(focus) == 1 else _of_each(focus, name, types)
         env.left -= 1 + len(found)
         if env.left < 0:
             raise BudgetExceeded
         return found
 
-    return evaluate_one if len(names) == 1 else evaluate
+    return evaluate
 
 
 def from_variable(variable: str, *names: str, types: Types) -> Expr:
