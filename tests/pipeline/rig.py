@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import httpx
 from starlette.types import Message, Receive, Scope, Send
@@ -56,6 +57,11 @@ rules:
     cel: size(resource.identifier) < 5
     deny: {code: business-rule, message: Too many identifiers.}
 """
+
+
+# An answer that is lost once, and a server that nothing can be asked of by request id.
+LOST: Final = {"drop_answer_after_store": True, "strikes": 1}
+BLIND: Final = Quirks(request_id_length=0, source_disabled=True)
 
 
 def observation(patient: str = "member", **more: object) -> JsonObject:
@@ -278,3 +284,8 @@ async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> Non
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be in time"
         await asyncio.sleep(0.005)
+
+
+def stored(rig: Rig) -> list[str]:
+    """The ids of the Observations that the server has."""
+    return [version.id for version in rig.store.live("Observation")]

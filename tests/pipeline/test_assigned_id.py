@@ -6,16 +6,9 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox.quirks import Quirks
-from tests.pipeline.rig import AFTER, LAB, Rig, observation, rigged
+from tests.pipeline.rig import AFTER, BLIND, LAB, LOST, observation, rigged, stored
 
 KEYS = ", find_lost_writes: assigned-id"
-LOST = {"drop_answer_after_store": True, "strikes": 1}
-# Nothing else would find it again.
-BLIND = Quirks(request_id_length=0, source_disabled=True)
-
-
-def stored(rig: Rig) -> list[str]:
-    return [version.id for version in rig.store.live("Observation")]
 
 
 @pytest.mark.parametrize("body", [observation(), observation(id="of-the-client"), {"id": "x"} | observation()])

@@ -7,22 +7,15 @@ import pytest
 
 from gateway.fhir.write_tag import SYSTEM, with_tag
 from gateway.sandbox.quirks import Quirks
-from tests.pipeline.rig import AFTER, LAB, Rig, observation, rigged
+from tests.pipeline.rig import AFTER, BLIND, LAB, LOST, observation, rigged, stored
 
 KEYS = ", find_lost_writes: tag"
-LOST = {"drop_answer_after_store": True, "strikes": 1}
-# Nothing else would find it again.
-BLIND = Quirks(request_id_length=0, source_disabled=True)
 AS_SENT = """
   - id: as-sent
     phase: after
     cel: stored.?meta.?tag == resource.?meta.?tag && stored.status == resource.status
     deny: {code: conflict, message: Stored otherwise than it was sent.}
 """
-
-
-def stored(rig: Rig) -> list[str]:
-    return [version.id for version in rig.store.live("Observation")]
 
 
 @pytest.mark.parametrize("body", [observation(), observation(meta={"tag": [{"code": "mine"}]})])
