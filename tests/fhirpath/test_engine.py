@@ -1,17 +1,14 @@
 """What expressions give, by a table."""
 
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from gateway.fhirpath import engine
 from gateway.fhirpath.engine import Failure, Program
 from gateway.fhirpath.items import as_json
 from tests.fhirpath.resources import NOW, OBSERVATION, PATIENT, VARIABLES
-
-TABLE = YAML(typ="safe").load((Path(__file__).parents[1] / "cases" / "fhirpath.yaml").read_text(encoding="utf-8"))
+from tests.fhirpath.table import TABLE
 
 
 def compiled(expression: str) -> Program:
@@ -20,7 +17,7 @@ def compiled(expression: str) -> Program:
     return program
 
 
-@pytest.mark.parametrize("row", TABLE, ids=[row["expression"] for row in TABLE])
+@pytest.mark.parametrize("row", TABLE, ids=[str(row["expression"]) for row in TABLE])
 def test_expression(row: dict[str, object]) -> None:
     resource = PATIENT if row.get("on") == "patient" else OBSERVATION
     outcome = compiled(str(row["expression"])).evaluate(resource, VARIABLES, now=NOW)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+TABLE: Final = "table"  # the function of what stands outside of functions
+_LEFT_ALONE: Final = frozenset({"isinstance", "Element", "getattr", "min", "max"})
 # What counts work is judged by tests/fhirpath/test_work.py, by measuring; its numbers are no mistakes of the language.
 _METERS: Final = frozenset({"spend", "read", "weigh", "_count"})
 _METER_NAMES: Final = ("_WORK", "_STEP", "_STATES", "_SIMPLE", "_ROOT", "_EXPONENTIAL", "_LOGARITHM", "_POWER")
@@ -84,7 +86,7 @@ def _places(tree: ast.Module) -> Iterator[tuple[str, ast.expr | ast.stmt, Change
         if isinstance(node, ast.stmt | ast.expr):
             statement = node if statement is None or isinstance(node, ast.stmt) else statement
             for change in _changes(node):
-                yield function or "table", _simple(statement), change
+                yield function or TABLE, _simple(statement), change
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             function = f"{function}.{node.name}" if function else node.name
         waiting += [(function, child, statement) for child in reversed(list(_children(node)))]
@@ -193,7 +195,7 @@ def _return(node: ast.Return) -> Iterator[Change]:
 def _call(node: ast.Call) -> Iterator[Change]:
     first, second = (*node.args, None, None)[:2]
     is_pair = len(node.args) == 2 and not any(isinstance(one, ast.Starred) for one in node.args)
-    if is_pair and not (isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "Element", "getattr")):
+    if is_pair and not (isinstance(node.func, ast.Name) and node.func.id in _LEFT_ALONE):
         assert first is not None
         assert second is not None
         made = ast.Call(node.func, [second, first], node.keywords)
