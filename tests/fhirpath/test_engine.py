@@ -82,3 +82,24 @@ def test_decimals_of_a_strict_parser_are_numbers_too() -> None:
     assert compiled("value.ofType(Quantity).value = 6.30").evaluate(
         {"resourceType": "Observation", "valueQuantity": {"value": Decimal("6.3")}}
     ).values == [True]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_function_that_proves_too_little_is_none_for_policies(strict: bool) -> None:
+    found = engine.compile("$this.conformsTo('http://hl7.org/fhir/StructureDefinition/Observation')", strict=strict)
+    if not strict:
+        assert isinstance(found, Program)
+        assert found.evaluate(OBSERVATION).values == [True]
+        return
+    assert isinstance(found, tuple)
+    assert [(one.offset, one.length) for one in found] == [(6, 10)]
+    assert "type of a resource only" in found[0].message
+
+
+@pytest.mark.parametrize(
+    "expression", ["'aa'.replace('a', %long)", "%long + %long", "%long & %long", "('a' | %long).join(%long)"]
+)
+def test_a_text_does_not_grow_past_what_is_allowed(expression: str) -> None:
+    outcome = compiled(expression).evaluate(None, {"long": "x" * 2_600_000})
+    assert outcome.failure is Failure.ERROR
+    assert outcome.reason == "a string grew too long"

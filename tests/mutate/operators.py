@@ -111,6 +111,8 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
 def _is_skipped(node: ast.AST) -> bool:
     if isinstance(node, ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr):
         return True
+    if isinstance(node, ast.FunctionDef) and node.name in _METERS:
+        return True
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
         return name in _METERS or name in ("TypeVar", "compile", "lru_cache", "dataclass", "field")
@@ -185,7 +187,7 @@ def _return(node: ast.Return) -> Iterator[Change]:
     if isinstance(value, ast.Name) and value.id in ("TRUE", "FALSE"):
         other = ast.Name("FALSE" if value.id == "TRUE" else "TRUE", ast.Load())
         yield Change(value, f"return {value.id} -> return {other.id}", lambda: other)
-    elif value is not None and ast.unparse(value) not in ("NONE", "None"):
+    elif value is not None and ast.unparse(value) not in ("NONE", "None", "False"):  # nothing is no more true
         yield Change(value, f"return {_shown(value)} -> return nothing", lambda: ast.List([], ast.Load()))
     if isinstance(value, ast.Name) and value.id == "NONE":
         made = ast.List([ast.Constant(True)], ast.Load())
