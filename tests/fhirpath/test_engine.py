@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from gateway.fhir.json import JsonObject
 from gateway.fhirpath import engine
 from gateway.fhirpath.engine import Failure, Program
 from gateway.fhirpath.items import as_json
@@ -103,3 +104,46 @@ def test_a_text_does_not_grow_past_what_is_allowed(expression: str) -> None:
     outcome = compiled(expression).evaluate(None, {"long": "x" * 2_600_000})
     assert outcome.failure is Failure.ERROR
     assert outcome.reason == "a string grew too long"
+
+
+def test_a_text_may_be_as_long_as_is_allowed() -> None:
+    for expression in ("(%long & %long).length()", "(%long + %long).length()"):
+        assert compiled(expression).evaluate(None, {"long": "x" * 2_500_000}, budget=10**6).values == [5_000_000]
+    outcome = compiled("%long & %long & 'x'").evaluate(None, {"long": "x" * 2_500_000}, budget=10**6)
+    assert outcome.reason == "a string grew too long"
+    assert compiled("''.matches(%pattern)").evaluate(None, {"pattern": "a" * 1_000}).values == [False]
+    assert "longer than 1000" in str(compiled("''.matches(%pattern)").evaluate(None, {"pattern": "a" * 1_001}).reason)
+
+
+@pytest.mark.parametrize("entry", ["x", 1, None, {"fullUrl": "urn:x"}, {"fullUrl": "urn:x", "resource": "y"}])
+def test_an_entry_that_is_no_fhir_resolves_to_nothing(entry: object) -> None:
+    outcome = compiled("'urn:x'.resolve()").evaluate({"resourceType": "Bundle", "entry": [entry]})
+    assert outcome.reason == "resolve() follows references to contained and given resources only"
+
+
+NARRATIVES = [
+    ('<div xmlns="http://www.w3.org/1999/xhtml">a</div>', True),
+    ("<div>a</div>", True),
+    ('<div xmlns="http://www.w3.org/1999/html">a</div>', False),
+    ('<p xmlns="http://www.w3.org/1999/xhtml">a</p>', False),
+    ('<div><a href="#x" title="y">a</a></div>', True),
+    ('<div><a title="y" href="javascript:x">a</a></div>', False),
+    ('<div><a href="#x" onclick="y">a</a></div>', False),
+]
+
+
+@pytest.mark.parametrize(("div", "is_allowed"), NARRATIVES)
+def test_narrative(div: str, is_allowed: bool) -> None:
+    resource: JsonObject = {"resourceType": "Patient", "text": {"status": "generated", "div": div}}
+    assert compiled("text.div.htmlChecks()").evaluate(resource).values == [is_allowed]
+
+
+@pytest.mark.parametrize(
+    "expression", ["children().count()", "$this.children().count()", "children().select(1).count()"]
+)
+@pytest.mark.parametrize(
+    ("more", "count"),
+    [({}, 1), ({"gender": None}, 1), ({"foo": 1}, 1), ({"name": [{}, {}]}, 3), ({"_birthDate": {}}, 2)],
+)
+def test_children_are_counted_as_they_are_given(expression: str, more: JsonObject, count: int) -> None:
+    assert compiled(expression).evaluate({"resourceType": "Patient", "id": "a", **more}).values == [count]

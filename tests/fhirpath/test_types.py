@@ -108,6 +108,8 @@ NO_PROBLEMS = [
     "status is string and status is System.String",
     "'a'.ofType(System.String) = 'a'",
     "component.value.where($this is Quantity).exists()",
+    "children().select(first()).exists() and children().where($this.last().exists()).exists()",
+    "implicitRules.ofType(url).exists() and subject.display.ofType(code).exists()",
     "referenceRange.first().low > 5 and 5 <= referenceRange.first().low",
     "effective.ofType(dateTime) > '2020' and '2020' < effective.ofType(dateTime)",
 ]
@@ -159,6 +161,7 @@ def test_no_problem(source: str) -> None:
         ("defineVariable('c', code).select(%c.codng)", 36, "no element `codng`"),
         ("defineVariable('a', 1).code | defineVariable('b', 2).select(%a)", 60, "`%a` is not defined here"),
         ("select(defineVariable('a', 1)).select(%a)", 38, "`%a` is not defined here"),
+        ("(code | subject | issued).first().abs()", 34, "asked of a CodeableConcept or Reference or instant"),
         ("length() > 5", 0, "`length()` cannot be asked of an Observation"),
         ("'a'.substring(length())", 14, "cannot be asked of an Observation"),
         ("sort(-subjct).exists()", 6, "no element `subjct`"),
@@ -278,6 +281,13 @@ def test_an_error_for_some_inputs_is_a_warning(source: str, offset: int, said: s
         ("value.nothing", "anything 0..* (there is no element `nothing`)"),
         ("repeat(repeat(repeat(component)))", "Observation.component 0..*"),
         ("repeat(repeat(repeat(repeat(component))))", "anything 0..* (`repeat()` is nested too deeply to follow)"),
+        ("(1 | 2).distinct()", "System.Integer 1..*"),
+        ("%claims.x.first().round(1)", "System.Decimal | System.Quantity 0..1"),
+        ("status.round(1)", "System.Decimal 1..1"),
+        ("%claims.x | status", "anything 1..* (what `%claims` holds is not known)"),
+        ("status | %claims.x", "anything 1..* (what `%claims` holds is not known)"),
+        ("subject ~ 'x'", "System.Boolean 1..1"),
+        ("subject !~ 'x'", "System.Boolean 1..1"),
         ("code as CodeableConcept", "CodeableConcept 1..1"),
         ("subject as Reference", "Reference 0..1"),
         ("value.ofType(Quantity) as Quantity", "Quantity 0..1"),
@@ -291,6 +301,9 @@ def test_the_start_may_be_a_part_of_the_resource() -> None:
     assert shown("code", "Observation.component") == "CodeableConcept 1..1"
     assert shown("%resource.status", "Observation.component") == "code 1..1"
     assert shown("low", "decimal", "Range") == "Quantity 0..1"
+    assert str(static_type(parse("%resource"), load("R4"), {})) == (
+        "anything 0..1 (the type of the resource is not known)"
+    )
     tree = parse("start <= end and %resource.anything.exists()")
     assert check(tree, load("R5"), {}, context=("Period",)) == ()
     assert check(parse("strt"), load("R5"), {}, context=("Period",))[0].hint == "did you mean `start`?"

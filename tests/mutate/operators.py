@@ -111,18 +111,26 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
 def _is_skipped(node: ast.AST) -> bool:
     if isinstance(node, ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr):
         return True
-    if isinstance(node, ast.FunctionDef) and node.name in _METERS:
-        return True
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
         return name in _METERS or name in ("TypeVar", "compile", "lru_cache", "dataclass", "field")
-    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute) and node.target.attr == "left":
-        return True
     if isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
         return any(name.endswith(_METER_NAMES) or name == "__slots__" for name in names)
-    return False
+    return _is_of_work(node)
+
+
+def _is_of_work(node: ast.AST) -> bool:
+    """A function that counts, `env.left -= 1`, `if env.left < 0:`, sums with costs in them."""
+    if isinstance(node, ast.FunctionDef):
+        return node.name in _METERS
+    if isinstance(node, ast.AugAssign):
+        return isinstance(node.target, ast.Attribute) and node.target.attr == "left"
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Compare):
+        return isinstance(node.test.left, ast.Attribute) and node.test.left.attr == "left"
+    names = [one.id for one in ast.walk(node) if isinstance(one, ast.Name)] if isinstance(node, ast.BinOp) else []
+    return any(name.endswith(_METER_NAMES) for name in names)
 
 
 def _changes(node: ast.expr | ast.stmt) -> Iterator[Change]:
