@@ -50,7 +50,7 @@ def _has_value(_env: Env, focus: Collection) -> Collection:
 
 def _get_value(_env: Env, focus: Collection) -> Collection:
     value = only(focus, "getValue()") if len(focus) == 1 else None
-    return [value] if isinstance(value, Item) and not isinstance(value, Element) else NONE
+    return [value] if isinstance(value, Item) else NONE
 
 
 def _resolve(env: Env, focus: Collection) -> Collection:
