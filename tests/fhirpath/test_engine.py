@@ -139,11 +139,9 @@ def test_narrative(div: str, is_allowed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "expression", ["children().count()", "$this.children().count()", "children().select(1).count()"]
-)
-@pytest.mark.parametrize(
     ("more", "count"),
     [({}, 1), ({"gender": None}, 1), ({"foo": 1}, 1), ({"name": [{}, {}]}, 3), ({"_birthDate": {}}, 2)],
 )
-def test_children_are_counted_as_they_are_given(expression: str, more: JsonObject, count: int) -> None:
-    assert compiled(expression).evaluate({"resourceType": "Patient", "id": "a", **more}).values == [count]
+def test_children_are_counted_as_they_are_given(more: JsonObject, count: int) -> None:
+    for expression in ("children().count()", "$this.children().count()", "children().select(1).count()"):
+        assert compiled(expression).evaluate({"resourceType": "Patient", "id": "a", **more}).values == [count]

@@ -17,9 +17,9 @@ from tests.fhirpath.table import TABLE
 # Their tests without fixtures; those that draw examples or measure time are too slow for thousands of runs.
 _MODULES: Final = (
     *("test_engine", "test_arity", "test_units", "test_types", "test_types_functions", "test_types_rules"),
-    *("test_temporal", "test_syntax", "test_resources_around"),
+    *("test_temporal", "test_syntax", "test_resources_around", "test_constraints"),
 )
-_SLOW: Final = ("hypothesis", "cost", "capfd", "suite")
+_SLOW: Final = ("hypothesis", "cost", "capfd", "suite", "one_pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
