@@ -69,9 +69,9 @@ sabotage: install ## Each safety line is taken away in a copy of the tree; some 
 mutate: install ## Each function of FHIRPath is changed in small ways; some fast test has to miss it. EACH=2 of each, ONLY='word'
 	nice $(BIN)/python -m tests.mutate --workers $(WORKERS) $(if $(EACH),--each $(EACH)) $(ONLY)
 
-fuzz: install ## The parsers on the hostile edge, SECONDS=60 each, by atheris; the corpus is kept in the cache. ONLY='word'
+fuzz: install ## The parsers on the hostile edge, FOR=60 seconds each, by atheris; the corpus is kept in the cache. ONLY='word'
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement tests/fuzz/requirements.lock
-	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --corpus '$(CACHE)/fuzz' $(ONLY)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(FOR),60) --corpus '$(CACHE)/fuzz' $(ONLY)
 
 bench: install ## Requests, latency, CPU and memory beside nginx and a bare proxy; the journal's cost; QUICK=1 is shorter
 	@.ci/need wrk=wrk nginx=nginx-light runuser=util-linux $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) initdb)=postgresql

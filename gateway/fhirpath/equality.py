@@ -124,8 +124,8 @@ def as_quantity(value: object) -> object:
 
 
 def as_temporal(value: object) -> object:
-    """A string beside a date or time is read as one, where it is one."""
-    return (Temporal.parse(value) or value) if isinstance(value, str) else value
+    """A string beside a date or time is read as one; None where it is none."""
+    return Temporal.parse(value) if isinstance(value, str) else value
 
 
 def order(left: Collection, right: Collection) -> int | None:

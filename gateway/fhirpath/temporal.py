@@ -230,7 +230,7 @@ def _any(text: str) -> Temporal | None:
 
 def _comparable(one: Temporal, other: Temporal) -> tuple[int | Decimal, ...] | None:
     has_time, other_has_time = len(one.parts) > _DATE_PARTS, len(other.parts) > _DATE_PARTS
-    if one.kind == "Time" or not (has_time and other_has_time):
+    if not (has_time and other_has_time):
         return one.parts
     if (one.offset is None) != (other.offset is None):
         return None
@@ -303,7 +303,7 @@ def _text(kind: str, parts: tuple[int | Decimal, ...], offset: int | None) -> st
     if len(parts) <= _DATE_PARTS:
         return day
     zone = ""
-    if offset is not None and len(parts) > _DATE_PARTS:
+    if offset is not None:
         sign = "-" if offset < 0 else "+"
         zone = "Z" if offset == 0 else f"{sign}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
     return f"{day}T{':'.join(texts[_DATE_PARTS:])}{zone}"

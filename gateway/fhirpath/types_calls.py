@@ -107,7 +107,7 @@ def _composed(node: Function, focus: Static, results: list[Static]) -> Static:
     why = next((part.why for part in parts if part.why), "")
     many = any(part.many for part in parts)
     if node.name == "iif":
-        least = min((part.least for part in parts), default=0) if len(parts) > 1 else 0
+        least = min(part.least for part in parts) if len(parts) > 1 else 0
         return Static(kinds=kinds, least=least, many=many, why=why)
     if node.name == "select":
         [part] = parts[:1]

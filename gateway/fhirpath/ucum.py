@@ -179,8 +179,8 @@ def _component(text: str) -> Unit | None:
     if match is None:
         return None
     atom, exponent = match["atom"], int(match["exponent"] or 1)
-    if atom.isdigit():
-        return Fraction(int(text)), ()
+    if atom.isascii() and atom.isdigit():  # a factor: UCUM gives it no exponent
+        return (Fraction(int(atom)), ()) if match["exponent"] is None else None
     found = _atom(atom)
     if found is None or abs(exponent) > _MAX_EXPONENT:
         return None

@@ -1,5 +1,7 @@
 """The resources and names that the tables of this folder speak of."""
 
+from decimal import Decimal
+
 from gateway.fhir.json import JsonObject
 
 NOW = "2026-01-01T12:00:00Z"
@@ -42,6 +44,8 @@ VARIABLES: dict[str, object] = {
         "org": "lab",
         "roles": ["a", "b"],
         "level": 2.5,
+        "hundred": Decimal("1E+2"),
+        "huge": [Decimal("1E+60"), Decimal("1E+61")],
         "dose": {"mg": 1.25},
         "esod": {"mg": 1.3},
         "pair": {"id": "a", "of": [1.25, "x", {"y": True}]},

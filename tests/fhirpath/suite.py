@@ -5,7 +5,7 @@ Kinds of errors and types of values count, not errors and texts alone.
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from xml.etree import ElementTree as ET
@@ -75,11 +75,11 @@ def _written(release: str, name: str) -> str:
     return write(resource(release, name) if name else None)
 
 
-def fault(case: Case) -> str | None:
-    """None when the engine answers the case as the suite says, else what it does instead."""
+def fault(case: Case, asks: Callable[[str, str], str] = answer) -> str | None:
+    """None when the engine answers the case as the suite says, else what it does instead. `asks` takes a batch line."""
     asked = json.dumps({"id": case.name, "expression": case.expression, "version": case.release})
     line = f'{asked.removesuffix("}")}, "resource": {_written(case.release, case.example)}}}'
-    said = json.loads(answer(line, NOW), parse_float=Decimal)
+    said = json.loads(asks(line, NOW), parse_float=Decimal)
     assert said.keys() - {"error", "result"} == {"id"}
     if case.invalid is not None:
         if "error" not in said:

@@ -1,7 +1,6 @@
 """What holds for every text and every input."""
 
 import copy
-import threading
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +10,7 @@ from gateway.fhirpath.engine import Failure, Outcome, Program
 from gateway.fhirpath.items import Element
 from gateway.fhirpath.reads import reads
 from gateway.fhirpath.types_check import check
-from tests.fhirpath.resources import NOW, OBSERVATION, PATIENT, VARIABLES
+from tests.fhirpath.resources import NOW, PATIENT, VARIABLES
 from tests.fhirpath.suite import cases, resource
 
 NAMES = ["name", "given", "family", "birthDate", "active", "contact", "deceased", "%patient", "%claims.org", "$this"]
@@ -64,6 +63,8 @@ def test_evaluation_ends_in_an_outcome_and_changes_nothing(text: str) -> None:
         return
     resource, variables = copy.deepcopy(PATIENT), copy.deepcopy(VARIABLES)
     first = compiled.evaluate(resource, variables, now=NOW)
+    # The net below all functions is for JSON that is no FHIR; on a sound resource nothing may fall into it.
+    assert "the evaluation failed" not in str(first.reason)
     assert (resource, variables) == (PATIENT, VARIABLES)
     assert _shape(compiled.evaluate(resource, variables, now=NOW)) == _shape(first)
     assert isinstance(check(compiled.tree, compiled.model, {"resource": "Patient", "patient": "Patient"}), tuple)
@@ -92,22 +93,6 @@ def test_the_official_suite_changes_none_of_its_examples() -> None:
             assert example == before, case.name
             seen += 1
     assert seen > 800
-
-
-def test_threads_share_a_program() -> None:
-    compiled = engine.compile("now() > effective and name.empty() and value.ofType(Quantity).value > 6 and id.exists()")
-    assert isinstance(compiled, Program)
-    answers: list[Outcome] = []
-
-    def work(now: str) -> None:
-        answers.extend(compiled.evaluate(OBSERVATION, VARIABLES, now=now) for _ in range(200))
-
-    threads = [threading.Thread(target=work, args=(now,)) for now in (NOW, "2020-01-01T00:00:00Z") * 2]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(str(answer.values) for answer in answers) == ["[False]"] * 400 + ["[True]"] * 400
 
 
 def _shape(outcome: Outcome) -> str:

@@ -3,8 +3,10 @@
 A harness raises AssertionError, or lets an undeclared error through, when it has found something.
 """
 
+import base64
 import copy
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -62,6 +64,8 @@ def fhirpath_evaluation(data: bytes) -> None:
     much = compiled.evaluate(given, variables, now=NOW, budget=_LARGE_BUDGET)
     assert time.process_time() - start < _SECONDS, source
     assert (given, variables) == (before, VARIABLES), source
+    # The net below all functions: what falls into it is answered with an error, but no function means to.
+    assert "the evaluation failed" not in str(much.reason), (source, much.reason)
     shown = _shown(much)
     assert _shown(compiled.evaluate(given, variables, now=NOW, budget=_LARGE_BUDGET)) == shown, source
     little = compiled.evaluate(given, variables, now=NOW, budget=draw.number(256))
@@ -91,17 +95,34 @@ def json_body(data: bytes) -> None:
 
 
 def interaction_name(data: bytes) -> None:
-    """A method, a path and a query have one name, or are refused; a reading goes on as it came."""
+    """A method, a path, a query and conditions have one name, the same again, or are refused; nothing is rewritten."""
     draw = Draw(data)
     method = draw.one(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "get"))
-    path, _, query = draw.rest().partition(b"?")
-    try:
-        named = interaction.name(method, path, query, if_match=('W/"1"',) * draw.number(3))
-    except GatewayError:
-        return
-    assert interaction.name(method, path, query, if_match=('W/"1"',) * draw.number(3)) == named or draw.number(2) == 0
-    if isinstance(named, interaction.Reading):
-        assert (named.path.encode(), named.query.encode()) == (path, query)
+    if_match = ('W/"1"',) * draw.number(3)
+    lines = draw.rest().split(b"\n")
+    path, _, query = lines[0].partition(b"?")
+    conditions = tuple(line.decode("latin-1") for line in lines[1:])
+
+    def named() -> interaction.Interaction | str:
+        try:
+            return interaction.name(method, path, query, if_match=if_match, if_none_exist=conditions)
+        except GatewayError as refusal:
+            return repr(refusal)
+
+    found = named()
+    assert named() == found
+    match found:
+        case interaction.Reading():
+            assert (found.path.encode(), found.query.encode()) == (path, query)
+            assert found.head == (method == "HEAD")
+        case interaction.Create():
+            assert (method, found.type.encode(), query, if_match) == ("POST", path, b"", ())
+            # What is sent on is a part of the one condition that came, and none only when none came.
+            assert len(conditions) == (found.if_none_exist is not None)
+            assert all(one.endswith(found.if_none_exist or "") for one in conditions)
+        case interaction.Update():
+            assert (method, f"{found.type}/{found.id}".encode(), query, conditions) == ("PUT", path, b"", ())
+            assert found.if_match == ("1" if if_match else None)
 
 
 def request_head(data: bytes) -> None:
@@ -129,13 +150,26 @@ def request_head(data: bytes) -> None:
 
 
 def bearer_token(data: bytes) -> None:
-    """Whatever stands in Authorization is a token of known shape, or Unauthenticated."""
+    """Whatever stands in Authorization is a token of known shape, or Unauthenticated.
+
+    What begins with a brace is a header and a payload, on two lines, of a token that is well made otherwise.
+    """
+    lines = data.split(b"\n")[:3]
+    if data.startswith(b"{"):
+        parts = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (*lines[:2], b"signature")]
+        lines = [b"Bearer " + b".".join(parts)]
     try:
-        token = bearer.extract(data.split(b"\n")[:3])
+        token = bearer.extract(lines)
         found = read_token(token, _ISSUERS)
     except Unauthenticated:
         return
+    assert lines[0][len(b"Bearer ") :] == token.encode()
     assert found.signing_input.decode() == token.rpartition(".")[0]
+    # One spelling only: what was read, written again, is what came.
+    assert base64.urlsafe_b64encode(found.signature).rstrip(b"=").decode() == token.rpartition(".")[2]
+    assert found.claims["iss"] in _ISSUERS
+    assert found.algorithm in found.settings.algorithms
+    assert math.isfinite(found.exp)
 
 
 def policy_file(data: bytes) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+TABLE: Final = "table"  # the function of what stands outside of functions
+_LEFT_ALONE: Final = frozenset({"isinstance", "Element", "getattr", "min", "max"})
 # What counts work is judged by tests/fhirpath/test_work.py, by measuring; its numbers are no mistakes of the language.
 _METERS: Final = frozenset({"spend", "read", "weigh", "_count"})
 _METER_NAMES: Final = ("_WORK", "_STEP", "_STATES", "_SIMPLE", "_ROOT", "_EXPONENTIAL", "_LOGARITHM", "_POWER")
@@ -84,7 +86,7 @@ def _places(tree: ast.Module) -> Iterator[tuple[str, ast.expr | ast.stmt, Change
         if isinstance(node, ast.stmt | ast.expr):
             statement = node if statement is None or isinstance(node, ast.stmt) else statement
             for change in _changes(node):
-                yield function or "table", _simple(statement), change
+                yield function or TABLE, _simple(statement), change
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             function = f"{function}.{node.name}" if function else node.name
         waiting += [(function, child, statement) for child in reversed(list(_children(node)))]
@@ -112,13 +114,23 @@ def _is_skipped(node: ast.AST) -> bool:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
         return name in _METERS or name in ("TypeVar", "compile", "lru_cache", "dataclass", "field")
-    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute) and node.target.attr == "left":
-        return True
     if isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
         return any(name.endswith(_METER_NAMES) or name == "__slots__" for name in names)
-    return False
+    return _is_of_work(node)
+
+
+def _is_of_work(node: ast.AST) -> bool:
+    """A function that counts, `env.left -= 1`, `if env.left < 0:`, sums with costs in them."""
+    if isinstance(node, ast.FunctionDef):
+        return node.name in _METERS
+    if isinstance(node, ast.AugAssign):
+        return isinstance(node.target, ast.Attribute) and node.target.attr == "left"
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Compare):
+        return isinstance(node.test.left, ast.Attribute) and node.test.left.attr == "left"
+    names = [one.id for one in ast.walk(node) if isinstance(one, ast.Name)] if isinstance(node, ast.BinOp) else []
+    return any(name.endswith(_METER_NAMES) for name in names)
 
 
 def _changes(node: ast.expr | ast.stmt) -> Iterator[Change]:
@@ -183,7 +195,7 @@ def _return(node: ast.Return) -> Iterator[Change]:
     if isinstance(value, ast.Name) and value.id in ("TRUE", "FALSE"):
         other = ast.Name("FALSE" if value.id == "TRUE" else "TRUE", ast.Load())
         yield Change(value, f"return {value.id} -> return {other.id}", lambda: other)
-    elif value is not None and ast.unparse(value) not in ("NONE", "None"):
+    elif value is not None and ast.unparse(value) not in ("NONE", "None", "False"):  # nothing is no more true
         yield Change(value, f"return {_shown(value)} -> return nothing", lambda: ast.List([], ast.Load()))
     if isinstance(value, ast.Name) and value.id == "NONE":
         made = ast.List([ast.Constant(True)], ast.Load())
@@ -193,7 +205,7 @@ def _return(node: ast.Return) -> Iterator[Change]:
 def _call(node: ast.Call) -> Iterator[Change]:
     first, second = (*node.args, None, None)[:2]
     is_pair = len(node.args) == 2 and not any(isinstance(one, ast.Starred) for one in node.args)
-    if is_pair and not (isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "Element", "getattr")):
+    if is_pair and not (isinstance(node.func, ast.Name) and node.func.id in _LEFT_ALONE):
         assert first is not None
         assert second is not None
         made = ast.Call(node.func, [second, first], node.keywords)

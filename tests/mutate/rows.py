@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.fhirpath.known import listed
-from tests.fhirpath.suite import Case, cases
-from tests.fhirpath.test_engine import TABLE
+from tests.fhirpath.suite import Case, cases, fault
+from tests.fhirpath.table import TABLE
 
 # Their tests without fixtures; those that draw examples or measure time are too slow for thousands of runs.
-_MODULES: Final = ("test_engine", "test_types", "test_temporal", "test_syntax", "test_resources_around")
-_SLOW: Final = ("hypothesis", "cost", "capfd", "suite")
+_MODULES: Final = (
+    *("test_engine", "test_arity", "test_units", "test_types", "test_types_functions", "test_types_rules"),
+    *("test_temporal", "test_syntax", "test_resources_around", "test_constraints"),
+)
+_SLOW: Final = ("hypothesis", "cost", "capfd", "suite", "one_pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +50,8 @@ def _expression(row: Mapping[str, object]) -> None:
 
 
 def _suite(case: Case) -> None:
-    fault = importlib.import_module("tests.fhirpath.suite").fault(case)
-    assert fault is None, fault
+    found = fault(case, importlib.import_module("gateway.cli.fhirpath_batch").answer)
+    assert found is None, found
 
 
 def _called() -> list[Row]:

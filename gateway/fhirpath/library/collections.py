@@ -86,15 +86,16 @@ def _exclude(focus: Collection, other: Collection) -> Collection:
 def _sum(env: Env, focus: Collection) -> Collection:
     env.read(focus)
     env.spend(_STEP_WORK * len(focus))
-    total: Collection = focus[:1] and [_value(focus[0])]
-    for item in focus[1:]:
-        total = plus(total, [item])
+    values = [_value(item) for item in focus]
+    total: Collection = [*values[:1]]
+    for value in values[1:]:
+        total = plus(total, [value])
     return total
 
 
-def _value(item: Item) -> Item:
+def _value(item: Item) -> int | Decimal | Quantity:
     value = system(item)
-    if isinstance(value, bool | str) or not isinstance(value, Item):
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | Quantity):
         raise EvaluationError("numbers or quantities are expected here")
     return value
 
@@ -104,7 +105,7 @@ def _extreme(sign: int) -> Implementation:
         env.read(focus)
         env.spend(_STEP_WORK * len(focus))
         best = focus[:1]
-        for item in focus[1:]:
+        for item in focus:  # the first, too: what has no order is an error when it stands alone
             order = item_order(item, best[0])
             if order is None:
                 return NONE
@@ -118,11 +119,9 @@ def _average(env: Env, focus: Collection) -> Collection:
     total = _sum(env, focus)
     if not total:
         return NONE
-    value = total[0]
+    value = _value(total[0])
     if isinstance(value, Quantity):
         return [Quantity(value.value / len(focus), value.unit)]
-    if not isinstance(value, int | Decimal):
-        raise EvaluationError("numbers or quantities are expected here")
     return [Decimal(value) / len(focus)]
 
 

@@ -9,7 +9,7 @@ from gateway.fhirpath import quantity
 from gateway.fhirpath.env import Env
 from gateway.fhirpath.items import AMOUNT_WORK, NONE, Collection, Item, only
 from gateway.fhirpath.quantity import CALENDAR_WORDS, Quantity
-from gateway.fhirpath.signature import Implementation, Signature
+from gateway.fhirpath.signature import Implementation, Signature, text
 from gateway.fhirpath.temporal import Temporal
 from gateway.fhirpath.tree import Long
 
@@ -46,8 +46,6 @@ def written(value: object) -> str | None:
 
 
 def _boolean(value: object) -> Item | None:
-    if isinstance(value, bool):
-        return value
     if isinstance(value, int | Decimal):
         return True if value == 1 else False if value == 0 else None
     return _BOOLEANS.get(value.lower()) if isinstance(value, str) else None
@@ -110,7 +108,7 @@ def _to(convert: Callable[[object], Item | None]) -> Implementation:
         env.spend(_WORK)
         value = only(focus, "a conversion")
         converted = None if value is None else convert(value)
-        if converted is not None and unit:
+        if isinstance(converted, Quantity) and unit:
             converted = _in_unit(env, converted, unit[0])
         return NONE if converted is None else [converted]
 
@@ -125,16 +123,18 @@ def _converts(convert: Callable[[object], Item | None]) -> Implementation:
         if value is None:
             return NONE
         converted = convert(value)
-        return [converted is not None and (not unit or _in_unit(env, converted, unit[0]) is not None)]
+        if isinstance(converted, Quantity) and unit:
+            converted = _in_unit(env, converted, unit[0])
+        return [converted is not None]
 
     return call
 
 
-def _in_unit(env: Env, value: Item, unit: Collection) -> Item | None:
+def _in_unit(env: Env, value: Quantity, unit: Collection) -> Quantity | None:
     env.read(unit)
     env.spend(2 * AMOUNT_WORK)  # both scales, and a fraction that is written out
     wanted = only(unit, "an argument")
-    return quantity.converted(value, wanted) if isinstance(value, Quantity) and isinstance(wanted, str) else None
+    return None if wanted is None else quantity.converted(value, text(wanted))
 
 
 _CONVERSIONS: Final[dict[str, Callable[[object], Item | None]]] = {

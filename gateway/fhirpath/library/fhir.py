@@ -46,7 +46,7 @@ def _has_value(_env: Env, focus: Collection) -> Collection:
 
 def _get_value(_env: Env, focus: Collection) -> Collection:
     value = only(focus, "getValue()") if len(focus) == 1 else None
-    return [value] if isinstance(value, Item) and not isinstance(value, Element) else NONE
+    return [value] if isinstance(value, Item) else NONE
 
 
 def _resolve(env: Env, focus: Collection) -> Collection:
@@ -109,8 +109,7 @@ def _member_of(env: Env, focus: Collection, value_set: Collection) -> Collection
     if not focus or not value_set:
         return NONE
     url = text(only(value_set, "an argument"))
-    values = env.types.model.values
-    codes = values.get(url) or values.get(url.partition("|")[0])
+    codes = env.types.model.values.get(url.partition("|")[0])
     if codes is None:
         raise EvaluationError("memberOf() knows the value sets of required bindings only")
     value = only(focus, "memberOf()")

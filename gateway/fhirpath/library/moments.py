@@ -77,7 +77,7 @@ def _date_of(value: object) -> Collection:
 
 def _time_of(value: object) -> Collection:
     moment = _moment(value)
-    return _found(_time_of_day(moment)) if moment.kind == "DateTime" and "T" in moment.text else NONE
+    return _found(_time_of_day(moment)) if "T" in moment.text else NONE
 
 
 def _found(value: Item | None) -> Collection:
