@@ -86,7 +86,7 @@ class Reader:
         request = facts.request
         selection = select_recorded(policies, request.interaction, request.type, applied)
         patients = facts.patients
-        if selection.needs_patient:
+        if selection.needs_patient_after:
             bases = self.gatherer.bases
             creating = request.interaction is InteractionCode.CREATE
             links = (patient_links(facts.resource, bases, creating=creating), patient_links(stored, bases))
