@@ -16,22 +16,23 @@ from gateway.policy.facts import ClientFacts, Facts, PatientFacts, RequestFacts
 from tests.pipeline.rig import AFTER, LAB, observation, rigged
 
 LIMITS = BodyLimits()
-CLAIMS = {"org_type": "lab", "deep": {"list": [1, 2.5, None, True, "\u00fc\U0001f600"]}, "scope": "system/*.u"}
 
 
-def test_the_facts_of_an_intent_are_those_it_was_made_from() -> None:
+@pytest.mark.parametrize("text", ["plain", "\u00fc\U0001f600", "half a pair \ud800", "\x00\x7f\u2028"])
+def test_the_facts_of_an_intent_are_those_it_was_made_from(text: str) -> None:
+    claims = {"org_type": "lab", "deep": {"list": [1, 2.5, 1e300, 2**70, None, True, text]}, text: "system/*.u"}
     body = json.dumps(observation(valueQuantity={"value": 1.10}) | {"id": "o1"}).encode()
     before = json.dumps(observation("stranger") | {"id": "o1"}).encode()
     principal = Principal(
         issuer="i", client_id="c", subject=None, patient=None, scope_texts=("system/*.u",), scopes=ScopeSet(scopes=()),
-        claims=CLAIMS, expires_at=0.0, enforce_scopes=True,
+        claims=claims, expires_at=0.0, enforce_scopes=True,
     )  # fmt: skip
     facts = Facts(
         request=RequestFacts(
             interaction=InteractionCode.UPDATE, type="Observation", id="o1", time="2026-01-15T08:30:00.123Z"
         ),
         client=ClientFacts(id="c", issuer="i", scopes=principal.scope_texts),
-        claims=CLAIMS,
+        claims=claims,
         resource=parse(body, LIMITS),
         prior=parse(before, LIMITS),
         patients=PatientFacts(resources=({"resourceType": "Patient", "id": "member"},)),
