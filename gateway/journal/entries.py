@@ -9,6 +9,7 @@ import structlog
 
 from gateway.journal import rows
 from gateway.journal.sealing import Sealer
+from gateway.journal.soon import Soon
 from gateway.saga.intent import CLOSED, OPEN, Intent, State, replace
 from gateway.saga.journal_port import (
     COUNTED_AT_MOST,
@@ -23,6 +24,7 @@ from gateway.saga.table import Event, late, step
 T = TypeVar("T")
 _UNSETTLED = OPEN | {State.STUCK}
 _PRUNED_AT_ONCE = 1000
+_PATIENCE = 0.01  # seconds: about what a commit takes on a disk
 _PAGE_BYTES = 32 * 1024 * 1024
 _log = structlog.get_logger("journal")
 
@@ -50,19 +52,15 @@ class Entries(ABC):
 
     def __init__(self) -> None:
         self._opened: Sealer | None = None
-        self._soon: dict[str, _Soon] = {}
+        self._soon: dict[str, Soon] = {}
 
     @property
     @abstractmethod
     def owner(self) -> str: ...
 
     @abstractmethod
-    async def _do(self, begin: Callable[[Session], Callable[[], T]]) -> T:
-        """One job of a transaction, in two halves. Raises JournalUnavailable."""
-
-    @abstractmethod
-    def _queue(self, begin: Callable[[Session], Callable[[], None]]) -> "asyncio.Future[None]":
-        """The same for a job that nobody waits for."""
+    def _queue(self, begin: Callable[[Session], Callable[[], T]]) -> "asyncio.Future[T]":
+        """One job of a transaction, in two halves; its place in the order is taken. Raises JournalUnavailable."""
 
     @abstractmethod
     def _alive(self, session: Session, intent: Intent) -> bool:
@@ -82,30 +80,37 @@ class Entries(ABC):
             result = session.execute("begin", {**values, "owner": held.owner, "epoch": held.epoch})
             return lambda: _one(result, held)
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def advance(self, intent: Intent, *, expected: State) -> None:
         """Replace, durably, what this process holds."""
-        soon = self._soon.get(intent.decision_id)
-        if soon is not None and soon.taken():
-            expected = soon.expected  # both moves as one
-        await self._do(self._advancing(intent, expected))
+        soon = self._soon.pop(intent.decision_id, None)
+        if soon is not None:
+            expected = soon.taken()  # both moves as one
+        await self._queue(self._advancing(intent, expected))
 
     def advance_soon(self, intent: Intent, *, expected: State) -> "asyncio.Future[None]":
-        """The same, queued; the entry's next move may still take it over."""
-        soon = self._soon[intent.decision_id] = _Soon(expected)
-        advance = self._advancing(intent, expected)
+        """The same a moment later, unless the entry's next move takes it over: the journal's thread need not wake."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(_PATIENCE, self._now, intent.decision_id)
+        soon = self._soon[intent.decision_id] = Soon(intent, expected, loop.create_future(), timer)
+        return soon.done
 
-        def run(session: Session) -> Callable[[], None]:
-            return advance(session) if soon.begun() else _nothing
-
+    def _now(self, decision_id: str) -> None:
+        """The next move is not there yet: what can wait no longer is queued by itself."""
+        soon = self._soon.pop(decision_id)
         try:
-            done = self._queue(run)
-        except JournalUnavailable:
-            del self._soon[intent.decision_id]
-            raise
-        done.add_done_callback(lambda _: self._soon.pop(intent.decision_id, None))
-        return done
+            recorded = self._queue(self._advancing(soon.intent, soon.expected))
+        except JournalUnavailable as error:
+            soon.fail(error)
+        else:
+            recorded.add_done_callback(soon.recorded)
+
+    def _hurry(self) -> None:
+        """Queue whatever still waits for its next move: the journal is about to close."""
+        for decision_id, soon in tuple(self._soon.items()):
+            soon.timer.cancel()
+            self._now(decision_id)
 
     def _advancing(self, intent: Intent, expected: State) -> "Callable[[Session], Callable[[], None]]":
         values: dict[str, rows.Value | list[str]] = {**rows.changes_of(intent, self._sealer)} if self._opened else {}
@@ -120,13 +125,16 @@ class Entries(ABC):
 
     async def reclaim(self, intent: Intent, event: Event) -> tuple[Intent, Event]:
         """Make the move that late knowledge makes, from wherever the entry is by now."""
+        soon = self._soon.pop(intent.decision_id, None)
+        if soon is not None:
+            soon.taken()  # it was of what others have overtaken
         values = rows.values_of(intent, self._sealer) if self._opened else {}
 
         def run(session: Session) -> Callable[[], tuple[Intent, Event]]:
             held, moved, result = self._reclaimed(session, intent, event, values)
             return lambda: _one(result, (held, moved))
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def get(self, decision_id: str) -> Intent | None:
         """The entry; payloads that cannot be opened are empty."""
@@ -135,7 +143,7 @@ class Entries(ABC):
             result = session.execute("get", {"decision_id": decision_id})
             return lambda: next((rows.opened(row, self._sealer).intent for row in result.rows()), None)
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def keyed(self, keys: Collection[str]) -> Intent | None:
         """The entry under one of these hashes of a client's key, without its payloads."""
@@ -144,7 +152,7 @@ class Entries(ABC):
             result = session.execute("keyed", {"keys": sorted(keys)})
             return lambda: next((rows.listed(row) for row in result.rows()), None)
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def list(self, states: Collection[State], limit: int) -> tuple[Intent, ...]:
         """Entries in these states, oldest first, without their payloads."""
@@ -155,7 +163,7 @@ class Entries(ABC):
             result = session.execute(statement, values)
             return lambda: tuple(rows.listed(row) for row in result.rows())
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def due(self, now: float, limit: int) -> tuple[Intent, ...]:
         """Own open entries whose time has come. One whose payloads cannot be opened is given up: it is stuck."""
@@ -170,7 +178,7 @@ class Entries(ABC):
             due = tuple(each.intent for each in found if each.unreadable is None)
             return lambda: due
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def stored_versions(self, type_: str, ids: Collection[str]) -> frozenset[tuple[str, str]]:
         """Which versions (id, version) of these resources entries say they stored."""
@@ -181,7 +189,7 @@ class Entries(ABC):
             result = session.execute("stored_versions", {"type": type_, "ids": sorted(set(ids))})
             return lambda: frozenset((str(row["stored_id"]), str(row["stored_version"])) for row in result.rows())
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def counts(self) -> JournalCounts:
         """Entries per state; closed ones are counted no further than COUNTED_AT_MOST."""
@@ -191,7 +199,7 @@ class Entries(ABC):
             closed = session.execute("count_closed", {"most": COUNTED_AT_MOST})
             return lambda: _counts(unsettled.rows(), closed.rows())
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def prune(self, before: float) -> int:
         """Delete some closed entries that have not changed since. Returns how many."""
@@ -199,7 +207,7 @@ class Entries(ABC):
         def run(session: Session) -> Callable[[], int]:
             return session.execute("prune", {"before": before, "limit": _PRUNED_AT_ONCE}).changed
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def open_revisions(self) -> frozenset[str]:
         """The policy revisions under which open and stuck entries were let in."""
@@ -208,7 +216,7 @@ class Entries(ABC):
             result = session.execute("open_revisions", {})
             return lambda: frozenset(str(row["revision"]) for row in result.rows())
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def record_policy_set(self, revision: str, sources: str) -> None:
         """Keep the sources of a policy set."""
@@ -217,7 +225,7 @@ class Entries(ABC):
             session.execute("record_policy_set", {"revision": revision, "sources": sources})
             return lambda: None
 
-        await self._do(run)
+        await self._queue(run)
 
     async def policy_set(self, revision: str) -> str | None:
         """The sources of a revision, or None."""
@@ -226,7 +234,7 @@ class Entries(ABC):
             result = session.execute("policy_set", {"revision": revision})
             return lambda: next((str(row["sources"]) for row in result.rows()), None)
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def decide(self, decision_id: str, event: Event, *, by: str, why: str, now: float) -> Intent:
         """Record a person's decision and make the move."""
@@ -236,7 +244,7 @@ class Entries(ABC):
             decided = self._decided(session, resolution)
             return lambda: decided
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def resolutions(self, decision_id: str) -> tuple[Resolution, ...]:
         """What persons decided about an entry, oldest first."""
@@ -245,7 +253,7 @@ class Entries(ABC):
             result = session.execute("resolutions", {"decision_id": decision_id})
             return lambda: tuple(_resolution(decision_id, row) for row in result.rows())
 
-        return await self._do(run)
+        return await self._queue(run)
 
     def _reclaimed(
         self, session: Session, intent: Intent, event: Event, values: rows.Values
@@ -314,34 +322,6 @@ class Entries(ABC):
             raise StillOwned  # another process was faster
         _record(session, resolution)
         return decided
-
-
-class _Soon:
-    """A move that is queued. Whoever is first has it: the writer's thread, or the entry's next move."""
-
-    def __init__(self, expected: State) -> None:
-        self.expected = expected
-        self._free = [True]
-        self._begun = False
-
-    def taken(self) -> bool:
-        """Whether the next move takes it over."""
-        return self._first()
-
-    def begun(self) -> bool:
-        """Whether the writer's thread records it; the same each time that a transaction is tried again."""
-        self._begun = self._begun or self._first()
-        return self._begun
-
-    def _first(self) -> bool:
-        try:
-            return self._free.pop()  # one step, between threads
-        except IndexError:
-            return False
-
-
-def _nothing() -> None:
-    """The next move has it."""
 
 
 def _one(result: Result, value: T) -> T:

@@ -65,6 +65,7 @@ class PostgresJournal(Entries):
 
     async def close(self) -> None:
         """Commit what is queued and give the lease back: what is open may be claimed at once."""
+        self._hurry()
         await self._writer.close()
 
     def still_owner(self, intent: Intent) -> None:
@@ -79,7 +80,7 @@ class PostgresJournal(Entries):
             held: rows.Values = {"owner": self._owner, "epoch": session.epoch}
             return session.execute("claim", {**held, "now": now, "limit": limit}).changed
 
-        return await self._do(run)
+        return await self._queue(run)
 
     async def prune(self, before: float) -> int:
         """Closed entries, and the leases of processes that are gone and left nothing."""
@@ -88,16 +89,11 @@ class PostgresJournal(Entries):
             session.execute("forget_leases", {})
             return lambda: None
 
-        await self._do(forget)
+        await self._queue(forget)
         return await super().prune(before)
 
-    async def _do(self, begin: Callable[[Session], Callable[[], T]]) -> T:
-        return await self._writer.do_later(lambda connection: begin(_Session(connection, self._writer.lease.epoch)))
-
-    def _queue(self, begin: Callable[[Session], Callable[[], None]]) -> "asyncio.Future[None]":
-        return self._writer.queue(
-            lambda connection: begin(_Session(connection, self._writer.lease.epoch)), patient=True
-        )
+    def _queue(self, begin: Callable[[Session], Callable[[], T]]) -> "asyncio.Future[T]":
+        return self._writer.queue(lambda connection: begin(_Session(connection, self._writer.lease.epoch)))
 
     def _alive(self, session: Session, intent: Intent) -> bool:
         lease = session.execute("lease_holds", {"owner": intent.owner, "epoch": intent.epoch}).rows()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.fhir.interaction import InteractionCode
 from gateway.journal.sealing import Sealer, Unreadable
@@ -182,8 +183,9 @@ def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
     )
 
 
+@lru_cache(maxsize=256)  # the policies that apply are nearly always the same few
 def _listed(names: tuple[str, ...]) -> str:
-    return json.dumps(names) if names else "[]"
+    return json.dumps(names)
 
 
 def _sealed(sealer: Sealer, plain: bytes | None, decision_id: str, column: str) -> bytes | None:

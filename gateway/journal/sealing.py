@@ -19,6 +19,8 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from gateway.randomness import randomness
+
 _FORM = b"\x01"
 _KEY_BYTES = 32
 _ID_BYTES = 4
@@ -47,7 +49,7 @@ class Sealer:
 
     def seal(self, plain: bytes, decision_id: str, column: str) -> bytes:
         """A value that opens only for the same entry and column."""
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = randomness.take(_NONCE_BYTES)
         head = _FORM + self._newest
         sealed = self._ciphers[self._newest].encrypt(nonce, plain, _bound(head, decision_id, column))
         return b"".join((head, nonce, sealed))

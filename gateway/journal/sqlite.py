@@ -81,6 +81,7 @@ class SqliteJournal(Entries):
 
     async def close(self) -> None:
         """Commit what is queued. Entries that are open become orphans for whoever opens the journal next."""
+        self._hurry()
         await self._writer.close()
         self._lock.release()
 
@@ -93,11 +94,8 @@ class SqliteJournal(Entries):
             lambda connection: _claim(_Session(connection), self._path, self.owner, now, limit)
         )
 
-    async def _do(self, begin: Callable[[Session], Callable[[], T]]) -> T:
-        return await self._writer.do_later(lambda connection: begin(_Session(connection)))
-
-    def _queue(self, begin: Callable[[Session], Callable[[], None]]) -> "asyncio.Future[None]":
-        return self._writer.queue(lambda connection: begin(_Session(connection)), patient=True)
+    def _queue(self, begin: Callable[[Session], Callable[[], T]]) -> "asyncio.Future[T]":
+        return self._writer.queue(lambda connection: begin(_Session(connection)))
 
     def _alive(self, session: Session, intent: Intent) -> bool:  # noqa: ARG002 (the kernel is asked)
         hold = gone(self._path, intent.owner)

@@ -172,17 +172,10 @@ INSERT INTO policy_set (revision, sources) VALUES (:revision, :sources) ON CONFL
 -- name: policy_set
 SELECT sources FROM policy_set WHERE revision = :revision;
 
--- Leaps from revision to revision in the index.
+-- Through the small index alone, at a start and when policies are loaded anew.
 -- name: open_revisions
-WITH RECURSIVE used (revision) AS (
-    SELECT min(policy_revision) FROM intent INDEXED BY intent_revision
-        WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
-    UNION ALL
-    SELECT (SELECT min(policy_revision) FROM intent INDEXED BY intent_revision
-        WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
-        AND policy_revision > used.revision) FROM used WHERE used.revision IS NOT NULL
-)
-SELECT revision FROM used WHERE revision IS NOT NULL;
+SELECT DISTINCT policy_revision AS revision FROM intent
+WHERE state IN ('intended', 'stored', 'compensating', 'stuck');
 
 -- name: record_resolution
 INSERT INTO resolution (decision_id, event, by, why, at)

@@ -19,21 +19,16 @@ C = TypeVar("C")
 T = TypeVar("T")
 Telling = Callable[[], None]
 _MOST_TOGETHER = 256
-_PATIENCE = 0.01  # seconds: about what a commit takes on a disk
 _log = structlog.get_logger("journal")
 
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[C]):
-    """One piece of a transaction. `begin` may leave reading its results to the callable that it returns.
-
-    `patient`: nobody waits for it; it goes with the next job, and makes a transaction of its own only when none comes.
-    """
+    """One piece of a transaction. `begin` may leave reading its results to the callable that it returns."""
 
     begin: Callable[[C], Callable[[], object]]
     done: "asyncio.Future[object]"
     loop: asyncio.AbstractEventLoop
-    patient: bool = False
 
     def fail(self, error: Exception) -> None:
         """Tell whoever waits that it failed."""
@@ -84,18 +79,17 @@ class Writer(ABC, Generic[C]):
 
     async def do(self, run: Callable[[C], T]) -> T:
         """Run one job; its answer comes after the commit that holds it. Raises JournalUnavailable."""
-        return await self.do_later(lambda connection: partial(_same, run(connection)))
+        return await self.queue(lambda connection: partial(_same, run(connection)))
 
-    async def do_later(self, begin: Callable[[C], Callable[[], T]]) -> T:
-        """The same for a job in two halves: what it asks, and reading the answers."""
-        return await self.queue(begin)
+    def queue(self, begin: Callable[[C], Callable[[], T]]) -> "asyncio.Future[T]":
+        """The same for a job in two halves: what it asks, and reading the answers.
 
-    def queue(self, begin: Callable[[C], Callable[[], T]], *, patient: bool = False) -> "asyncio.Future[T]":
-        """The same, at once: its place in the order is taken when this returns."""
+        Its place in the order is taken when this returns.
+        """
         if self._thread is None:
             raise JournalUnavailable("not open")
         loop = asyncio.get_running_loop()
-        job: Job[C] = Job(begin, loop.create_future(), loop, patient)
+        job: Job[C] = Job(begin, loop.create_future(), loop)
         self._jobs.put(job)
         return cast("asyncio.Future[T]", job.done)
 
@@ -149,15 +143,12 @@ class Writer(ABC, Generic[C]):
         except queue.Empty:
             self._settle(batch)
             return batch, True
-        until = time.monotonic() + _PATIENCE if job is not None and job.patient else 0.0
         while job is not None:
             batch.append(job)
-            if not job.patient:
-                until = 0.0
             if len(batch) == _MOST_TOGETHER:
                 return batch, True
             try:
-                job = self._jobs.get(timeout=max(0.0, until - time.monotonic()) if until else 0.0)
+                job = self._jobs.get_nowait()
             except queue.Empty:
                 return batch, True
         return batch, False

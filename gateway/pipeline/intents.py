@@ -7,6 +7,8 @@ is long gone. The token itself is never kept: recovery does not need it.
 import json
 from dataclasses import dataclass
 
+from pydantic_core import to_json
+
 from gateway.fhir.interaction import Create, InteractionCode, Update, Write
 from gateway.fhir.resource import BodyLimits, parse
 from gateway.identity.principal import Principal
@@ -67,18 +69,20 @@ def intent_of(
 
 def facts_json(facts: Facts) -> str:
     """What a rule of phase `after` may look at and the journal does not hold elsewhere."""
-    return json.dumps(
-        {
-            "claims": dict(facts.claims),
-            "client": {"id": facts.client.id, "issuer": facts.client.issuer, "scopes": facts.client.scopes},
-            "request": {
-                "interaction": facts.request.interaction.value,
-                "type": facts.request.type,
-                "id": facts.request.id,
-                "time": facts.request.time,
-            },
-        }
-    )
+    kept = {
+        "claims": dict(facts.claims),
+        "client": {"id": facts.client.id, "issuer": facts.client.issuer, "scopes": facts.client.scopes},
+        "request": {
+            "interaction": facts.request.interaction.value,
+            "type": facts.request.type,
+            "id": facts.request.id,
+            "time": facts.request.time,
+        },
+    }
+    try:
+        return to_json(kept).decode()
+    except ValueError:  # half a surrogate pair in a claim, which is no UTF-8
+        return json.dumps(kept)
 
 
 def facts_of(intent: Intent, limits: BodyLimits) -> Facts:

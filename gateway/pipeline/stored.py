@@ -7,7 +7,7 @@ needs comes out of the intent or out of the facts of the write, never out of the
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gateway.errors import GatewayError
 from gateway.fhir.compartment import patient_links
@@ -18,7 +18,7 @@ from gateway.pipeline.gather import Gatherer
 from gateway.pipeline.intents import facts_of
 from gateway.policy.decision import Decision, Phase
 from gateway.policy.engine import decide
-from gateway.policy.facts import Facts
+from gateway.policy.facts import Facts, PatientFacts
 from gateway.policy.policy_set import PolicySet
 from gateway.policy.selection import select_recorded
 from gateway.saga.intent import Intent
@@ -43,13 +43,17 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Judges what is stored. `recorded` finds the policy set of a revision, also one that is no longer in force."""
+    """Judges what is stored. `recorded` finds the policy set of a revision, also one that is no longer in force.
+
+    `at_hand` holds, by decision id, the facts of writes whose client is waiting: what their intents say, already read.
+    """
 
     upstream: Upstream
     gatherer: Gatherer
     limits: BodyLimits
     recorded: Callable[[str], "PolicySet | None"]
     late: Callable[[], Callable[[], bool]]
+    at_hand: dict[str, Facts] = field(default_factory=dict)
 
     async def verify(self, intent: Intent, stored: JsonObject) -> Verified:
         """Judge a journalled write under the policies it was let in by. Raises PoliciesLost, Unavailable."""
@@ -57,7 +61,7 @@ class Reader:
         if policies is None:
             # No GatewayError: it must not count as a rule that does not hold. Settling tries again, then alarms.
             raise PoliciesLost(intent.policy_revision)
-        facts = facts_of(intent, self.limits)
+        facts = self.at_hand.get(intent.decision_id) or facts_of(intent, self.limits)
         judged = await self._judge(facts, stored, policies, intent.applied)
         failed = tuple(f"{outcome.policy}/{outcome.rule}" for outcome in judged.decision.refusals)
         return Verified(holds=not failed, failed=failed, detail=judged)
@@ -85,8 +89,8 @@ class Reader:
     ) -> Judgement:
         request = facts.request
         selection = select_recorded(policies, request.interaction, request.type, applied)
-        patients = facts.patients
-        if selection.needs_patient:
+        patients = PatientFacts()
+        if selection.needs_patient_after:
             bases = self.gatherer.bases
             creating = request.interaction is InteractionCode.CREATE
             links = (patient_links(facts.resource, bases, creating=creating), patient_links(stored, bases))

@@ -39,7 +39,7 @@ from gateway.policy.selection import Selection
 from gateway.saga.intent import Intent
 from gateway.saga.journal_port import JournalUnavailable, NotOwner
 from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
-from gateway.saga.settle import Settler
+from gateway.saga.settle import Settled, Settler
 
 _LARGE = 200_000  # bytes
 
@@ -209,7 +209,7 @@ class Writer:
         """Send it: journalled and settled if something may have to be undone, plainly otherwise."""
         judges = allowed.decision.after is AfterNeed.UNDO or self._can_be_overtaken(allowed)
         if judges or self.journals_all or allowed.claim is not None:
-            settled = await self.settler.start(_intent(allowed, trace, read_back=judges), upstream_request)
+            settled = await self._settled(_intent(allowed, trace, read_back=judges), upstream_request, allowed, trace)
             answer = ended(settled, allowed.asked.write.type, trace)
             if not judges and isinstance(answer, UpstreamAnswer):
                 await self._observe(answer, allowed, trace)
@@ -228,6 +228,18 @@ class Writer:
             return ended(settled, allowed.asked.write.type, trace)
         await self._observe(answer, allowed, trace)
         return answer
+
+    async def _settled(
+        self, intent: Intent, upstream_request: UpstreamRequest, allowed: "_Allowed", trace: Trace
+    ) -> Settled:
+        """Settle it with the facts at hand, unless what is sent is not what they were read from."""
+        if allowed.sent is not trace.body:
+            return await self.settler.start(intent, upstream_request)
+        self.reader.at_hand[intent.decision_id] = allowed.facts
+        try:
+            return await self.settler.start(intent, upstream_request)
+        finally:
+            del self.reader.at_hand[intent.decision_id]
 
     async def _observe(self, answer: UpstreamAnswer, allowed: "_Allowed", trace: Trace) -> None:
         if allowed.decision.after is not AfterNeed.OBSERVE:

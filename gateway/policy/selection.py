@@ -35,6 +35,11 @@ class Selection:
         return any(policy.patients[self.type] is not PatientNeed.NONE for policy in self.policies)
 
     @property
+    def needs_patient_after(self) -> bool:
+        """Whether they have to be read again to judge what is stored: only where a rule of that phase names them."""
+        return self.needs_patient and any(policy.after.reads_patient for policy in self.policies)
+
+    @property
     def needs_prior(self) -> bool:
         """Whether the version before an update has to be read: to judge it, its Patients, or to restore it."""
         return self.code is InteractionCode.UPDATE and (

@@ -98,10 +98,10 @@ class Journal(Protocol):
         """
 
     def advance_soon(self, intent: Intent, *, expected: State) -> "asyncio.Future[None]":
-        """`advance` that nobody waits for: queued in order when this returns, durable a moment later.
+        """`advance` that nobody waits for: durable a moment later, before or together with the entry's next move.
 
-        The next `advance` of the entry may overtake it, and is then recorded as one move from `expected`. The future
-        ends when nothing more is to be done for this move.
+        The next `advance` may take it over, and is then recorded as one move from `expected`. The future ends when
+        nothing more is to be done for this move.
         """
 
     async def get(self, decision_id: str) -> Intent | None: ...

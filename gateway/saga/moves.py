@@ -106,9 +106,7 @@ class Steps:
         try:
             if request is None or not may_leave():
                 raise TooLate
-            answer = await self.upstream.send(
-                dataclasses.replace(_with_write_id(request, intent.write_id), may_leave=may_leave)
-            )
+            answer = await self.upstream.send(_as_recorded(request, intent.write_id, may_leave))
         except NotSent as held:
             reason = "too late to send" if isinstance(held, TooLate) else "the server was not reached"
             return await self._learned(passage, Event.NOT_SENT, replace(intent, reason=reason))
@@ -327,7 +325,7 @@ class Steps:
         if moved.idempotency_key is not None and moved.state in CLOSED:
             moved = answered(moved, event, passage)
         if row.durable is Durable.BEHIND:
-            # Queued before anything that follows, so that the order holds; awaited with the next move.
+            # Never recorded after a move that follows; awaited with the next one.
             passage.behind = self.journal.advance_soon(moved, expected=row.state)
         else:
             await self._recorded(passage, moved, row.state)
@@ -365,7 +363,8 @@ def _stored(intent: Intent, proof: Stored) -> Intent:
     )
 
 
-def _with_write_id(request: UpstreamRequest, write_id: str) -> UpstreamRequest:
-    """The write under its own request id and no other: that is how it is found again."""
+def _as_recorded(request: UpstreamRequest, write_id: str, may_leave: Callable[[], bool]) -> UpstreamRequest:
+    """The write under its own request id and no other: that is how it is found again. Held back at the last instant."""
     kept = tuple(header for header in request.headers if header[0] != b"x-request-id")
-    return dataclasses.replace(request, headers=(*kept, (b"x-request-id", write_id.encode())))
+    headers = (*kept, (b"x-request-id", write_id.encode()))
+    return dataclasses.replace(request, headers=headers, may_leave=may_leave)

@@ -304,6 +304,28 @@ class JournalContract(Generic[J]):
         assert writer.commits - before == 2, "the one that was at work, and one of all moves"
         assert [await journal.get(each.decision_id) for each in undoing] == undoing
 
+    async def test_a_move_that_nobody_waits_for_is_not_lost_when_the_journal_closes(
+        self, journal: J, place: Place[J]
+    ) -> None:
+        other = await place.open("two")
+        held = await other.begin(entry())
+        stored = replace(held, state=State.STORED, stored_id="o1", stored_version="2")
+        soon = other.advance_soon(stored, expected=State.INTENDED)
+        await other.close()
+        assert await journal.get("d1") == stored
+        await soon
+
+    async def test_a_move_that_nobody_waits_for_is_not_recorded_after_the_entry_was_reclaimed(self, journal: J) -> None:
+        held = await journal.begin(entry())
+        stored = replace(held, state=State.STORED, stored_id="o1", stored_version="2")
+        soon = journal.advance_soon(stored, expected=State.INTENDED)
+        reclaimed, _ = await journal.reclaim(stored, Event.ANSWERED_STORED)
+        await soon
+        again = replace(reclaimed, attempts=7)
+        await journal.advance(again, expected=State.STORED)
+        await asyncio.sleep(0.05)
+        assert await journal.get("d1") == again
+
     async def test_a_move_that_nobody_waits_for_changes_nothing_that_is_not_held(self, journal: J) -> None:
         held = await journal.begin(entry())
         with pytest.raises(NotOwner):

@@ -40,3 +40,32 @@ async def test_mode(tmp_path: Path, mode: str, resource: JsonObject, status: int
         if status != 201:
             assert {diagnostics for _, diagnostics in issues(answer)} == {"p/patient"}
             assert rig.writes() == []
+
+
+AFTER = (
+    POLICY
+    + """
+  - id: same
+    phase: after
+    {rule}
+    deny: {{code: conflict, message: Not what was sent.}}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "reads"),
+    [
+        ("cel: stored.subject.reference == resource.subject.reference", 1),
+        ("fhirpath: '%stored.subject.reference = subject.reference'", 1),
+        ("cel: has(patient.id) && has(stored.id)", 2),
+        ("fhirpath: \"%patient.id = 'member'\"", 2),
+    ],
+)
+async def test_a_patient_is_read_again_after_the_write_only_for_a_rule_that_names_it(
+    tmp_path: Path, rule: str, reads: int
+) -> None:
+    async with rigged(tmp_path, {"p": AFTER.format(mode="required", rule=rule)}) as rig:
+        answer = await rig.create(observation())
+        assert answer.status_code == 201, answer.text
+        assert [each.path for each in rig.wire.received].count("/fhir/Patient/member") == reads

@@ -782,6 +782,22 @@ LINES = (
         JOURNAL,
     ),
     _line(
+        "a write that was changed on its way is judged as it was sent",
+        5,
+        "gateway/pipeline/write.py",
+        "        if allowed.sent is not trace.body:\n            return await self.settler",
+        "        if allowed.sent is None:\n            return await self.settler",
+        ("tests/pipeline/test_facts_at_hand.py",),
+    ),
+    _line(
+        "a rule of phase after sees the Patient as it is after the write",
+        5,
+        "gateway/pipeline/stored.py",
+        "        if selection.needs_patient_after:\n",
+        "        if selection.missing:\n",
+        ("tests/pipeline/test_patient_modes.py",),
+    ),
+    _line(
         "a keyed write is journalled, whatever the rules",
         8,
         "gateway/pipeline/write.py",
