@@ -53,14 +53,16 @@ def main() -> None:
         "peak MB",
     ):
         table.add_column(heading, justify="left" if not heading else "right")
+    failed: list[str] = []
     for backend in (asked.only,) if asked.only else (SQLITE, POSTGRESQL):
         with tempfile.TemporaryDirectory(prefix="fhir-gateway-bench-") as name, ExitStack() as stack:
             empty, seen, most = asyncio.run(_recovery(Path(name), stack, backend, entries))
         _row(table, backend, 0, empty, 0)
         _row(table, "", entries, seen, most)
-        if seen.failed:
-            raise SystemExit(f"{seen.failed} writes were not answered with 201")
+        failed += [f"{backend}: {status} after {seconds} s" for status, seconds in seen.failed]
     console.print(table)
+    if failed:
+        raise SystemExit("\n".join(["writes that were not answered with 201:", *failed]))
 
 
 _CAPTION = "s: since the process was started; at once: requests about open entries that the FHIR server had to answer"

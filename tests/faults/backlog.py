@@ -165,7 +165,7 @@ class Recovered:
     settled: float = 0.0
     memory: float = 0.0
     writes: list[float] = field(default_factory=list)  # how long each took
-    failed: int = 0
+    failed: list[tuple[int, float]] = field(default_factory=list)  # status, and how long it took
     revision: str = ""
 
 
@@ -193,8 +193,10 @@ async def write_for(seen: Recovered, client: httpx.AsyncClient, seconds: float) 
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         asked = time.perf_counter()
-        seen.failed += await _write(client) != httpx.codes.CREATED
+        status = await _write(client)
         seen.writes.append(time.perf_counter() - asked)
+        if status != httpx.codes.CREATED:
+            seen.failed.append((status, round(seen.writes[-1], 2)))
         await asyncio.sleep(0.02)
 
 
