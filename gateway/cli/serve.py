@@ -35,6 +35,7 @@ def serve(
     """
     # Everything that is created from here on (journal, decision log) is for this user alone.
     os.umask(0o077)
+    serve_process.forbid_core_dumps()
     exhausted.prepare()
     logging.configure()
     worker = serve_workers.WorkerPlace.from_environment(os.environ)

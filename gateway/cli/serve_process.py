@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import ssl
@@ -63,6 +64,11 @@ class Application(Protocol):
     async def stop(self, grace: float) -> None: ...
 
     async def reload(self) -> None: ...
+
+
+def forbid_core_dumps() -> None:
+    """A core dump would hold payloads, tokens and keys. For this process and its workers, whoever started it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def bind(address: Address) -> socket.socket:

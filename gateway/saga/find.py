@@ -4,22 +4,22 @@ A look that finds nothing proves nothing while the server may still apply the wr
 ends. Every hit is checked itself: servers answer an unknown search parameter with everything or with nothing.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from gateway.errors import GatewayError
 from gateway.fhir.interaction import InteractionCode
 from gateway.fhir.json import JsonObject
 from gateway.fhir.resource import BodyLimits, parse
-from gateway.fhir.write_tag import SYSTEM, is_tagged
+from gateway.fhir.write_tag import is_tagged
 from gateway.saga.capability import Capability, FindLost
 from gateway.saga.content import request_id_of, same_content, updated_at
 from gateway.saga.intent import Intent
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
 from gateway.saga.proof import Stored, creation
+from gateway.saga.search import Mark, Search, StoredVersions, mark_of
 
 _DATE_MARGIN = 2.0  # seconds; times of the server have whole ones in places
-StoredVersions = Callable[[str, Collection[str]], Awaitable[frozenset[tuple[str, str]]]]
 _ACCEPTED = frozenset({200, 201})
 
 
@@ -90,9 +90,9 @@ class Finder:
             return await self._updated(intent, sent, capability, last=last)
         if intent.stored_id is not None:
             return await self._named(intent, intent.stored_id, sent, capability)
-        search = self._search(intent, sent, capability)
-        if search is not None:
-            found = await search(intent, capability)
+        mark = mark_of(intent, sent, capability)
+        if mark is not None:
+            found = await self._searched(intent, mark, capability)
             if isinstance(found, Untellable) and found.unsupported:
                 return await self._by_history(intent, sent, capability, last=last)
             # What searches find nothing of may still be in history: an index that lags behind, a tag taken off since.
@@ -101,25 +101,29 @@ class Finder:
             return await self._by_history(intent, sent, capability, last=last)
         return Untellable(reason="this server offers no way to find a created resource again")
 
-    def _search(
-        self, intent: Intent, sent: JsonObject, capability: Capability
-    ) -> Callable[[Intent, Capability], Awaitable[Found]] | None:
-        if capability.find_lost is FindLost.REQUEST_ID:
-            return self._by_request_id
-        # One that left before the setting was made carries no tag.
-        return self._by_tag if capability.find_lost is FindLost.TAG and is_tagged(sent, intent.write_id) else None
+    @property
+    def search(self) -> Search:
+        """By a mark of the write."""
+        return Search(lookups=self.lookups, stored=self.stored)
 
     async def _named(self, intent: Intent, id_: str, sent: JsonObject, capability: Capability) -> Found:
-        """The answer named the resource, but no version of it. The id is nobody else's; the version has to be."""
+        """The answer named the resource, but no version of it. The id is nobody else's; the version has to be ours."""
         look = await self.lookups.current(intent.type, id_)
         if isinstance(look, Unclear):
             unusable = Untellable(reason="the server tells no version of what it stored")
             return look if look.trouble is Trouble.OUTAGE else unusable
         if isinstance(look, Absent):
             return NotThere()
-        same = request_id_of(look.resource) == intent.write_id or same_content(look.resource, sent, ignore_id=True)
-        if same or capability.is_first(look.version):
-            return _stored(intent, look, capability)
+        first = await self.search.first_version(intent, look, capability)
+        if isinstance(first, Unclear) and first.trouble is Trouble.OUTAGE:
+            return first
+        seen = first if isinstance(first, Seen) else look  # where no history is kept, only the current one is shown
+        if request_id_of(seen.resource) == intent.write_id:
+            return _stored(intent, seen, capability)
+        explained = (seen.id, seen.version) in await self.stored(intent.type, [seen.id])
+        alike = capability.is_first(seen.version) or same_content(seen.resource, sent, ignore_id=True)
+        if alike and not explained:
+            return _stored(intent, seen, capability)
         return Untellable(reason="the server did not tell which version it stored, and another one may be current")
 
     async def _updated(self, intent: Intent, sent: JsonObject, capability: Capability, *, last: bool) -> Found:
@@ -173,54 +177,19 @@ class Finder:
             return _stored(intent, look, capability)
         return Untellable(reason="the resource changed, and the server keeps no history to tell by whom")
 
-    async def _by_request_id(self, intent: Intent, capability: Capability) -> Found:
-        hits = await self.lookups.by_request_id(
-            intent.type, intent.write_id, intent.started_at, by_server=intent.server_time
-        )
-        if isinstance(hits, Unclear):
-            unusable = hits.trouble is not Trouble.OUTAGE
-            return Untellable(reason="the server does not search by request id", unsupported=True) if unusable else hits
-        ours: list[Stored] = []
-        for hit in hits:
-            first = await self._first_version(intent, hit, capability)
-            if isinstance(first, Unclear):
-                return first
-            if first is not None and request_id_of(first.resource) == intent.write_id:
-                ours.append(_stored(intent, first, capability))
-        if len(ours) > 1:
-            return Untellable(reason="several resources carry this write's request id")
-        return ours[0] if ours else NotThere()
-
-    async def _by_tag(self, intent: Intent, capability: Capability) -> Found:
-        """What a client copied carries the tag, too: a resource that another write explains is not this one."""
-        hits = await self.lookups.by_tag(intent.type, SYSTEM, intent.write_id)
-        if isinstance(hits, Unclear):
-            unusable = hits.trouble is not Trouble.OUTAGE
-            return Untellable(reason="the server does not search by tag", unsupported=True) if unusable else hits
-        ours: list[Stored] = []
-        for hit in hits:
-            first = await self._first_version(intent, hit, capability)
-            if isinstance(first, Unclear):
-                return first
-            if first is not None and is_tagged(first.resource, intent.write_id):
-                ours.append(_stored(intent, first, capability))
-        explained = await self.stored(intent.type, [each.id for each in ours])
-        ours = [each for each in ours if (each.id, each.version) not in explained]
-        if len(ours) > 1:
-            return Untellable(reason="several resources carry this write's tag")
-        return ours[0] if ours else NotThere()
+    async def _searched(self, intent: Intent, mark: Mark, capability: Capability) -> Found:
+        first = await self.search.marked(intent, mark, capability)
+        if isinstance(first, Unclear):
+            unusable = Untellable(reason=f"the server does not search by {mark.name}", unsupported=True)
+            return first if first.trouble is Trouble.OUTAGE else unusable
+        if len(first) > 1:
+            return Untellable(reason=f"several resources carry this write's {mark.name}")
+        return _stored(intent, first[0], capability) if first else NotThere()
 
     async def _confirmed(self, intent: Intent, sent: JsonObject, capability: Capability) -> Found:
         """A search that finds nothing may be one that never finds anything: history, where there is one, decides."""
         found = await self._by_history(intent, sent, capability, last=True)
         return NotThere() if isinstance(found, Untellable) and found.unsupported else found
-
-    async def _first_version(self, intent: Intent, hit: Seen, capability: Capability) -> Seen | Unclear | None:
-        """The search answers with the current version; what a create stored is the first one."""
-        if capability.may_be_first(hit.version):
-            return hit
-        look = await self.lookups.version(intent.type, hit.id, capability.after(None) or "")
-        return None if isinstance(look, Absent) else look
 
     async def _by_history(self, intent: Intent, sent: JsonObject, capability: Capability, *, last: bool) -> Found:
         """First versions since the write began: by request id, else by content, of one that nothing else explains."""
@@ -261,8 +230,11 @@ class Finder:
 
     def _tells_another(self, intent: Intent, seen: JsonObject, capability: Capability) -> bool:
         """Whether a request id says that equal content is a coincidence."""
-        recording = capability.find_lost is FindLost.REQUEST_ID or self.stamps.trusted(capability)
-        return recording and _of_another(intent, seen)
+        return self.records_ids(capability) and _of_another(intent, seen)
+
+    def records_ids(self, capability: Capability) -> bool:
+        """Whether a version on this server tells by its request id whose it is."""
+        return capability.find_lost is FindLost.REQUEST_ID or self.stamps.trusted(capability)
 
 
 def _only(intent: Intent, alike: list[Seen], capability: Capability, several: str) -> Found:

@@ -11,7 +11,9 @@ from gateway.errors import GatewayError, Unavailable, UpstreamTimedOut
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
 from gateway.saga.compensation import Blocked, Deferred, Proven, Refusal, UndoAction, plan
+from gateway.saga.duplicates import delivered_before, left_behind
 from gateway.saga.find import Finder, NotThere, Stamps, Untellable
+from gateway.saga.first_looks import FirstLooks
 from gateway.saga.intent import CLOSED, OPEN, Intent, State, replace
 from gateway.saga.journal_port import Journal, NotOwner
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
@@ -41,7 +43,7 @@ class Steps:
     observer: Observer
     crash: Callable[[], None]
     jitter: Callable[[], float]
-    first_looks: dict[str, float] = field(default_factory=dict)
+    first_looks: FirstLooks
     stamps: Stamps = field(default_factory=Stamps)
 
     def crash_point(self, point: CrashPoint) -> None:
@@ -118,6 +120,11 @@ class Steps:
         proof = prove(intent, answer, self.capability())
         if isinstance(proof, Doubt):
             return await self._in_doubt(passage, replace(intent, stored_id=proof.id), proof.reason)
+        if isinstance(proof, Matched | Refused):
+            earlier = await delivered_before(self._finder(), intent, answer, proof, self.capability())
+            if earlier is not None:
+                passage.knows = Event.ANSWERED_STORED, _stored(intent, earlier)
+                return await self._is_stored(passage, intent, earlier)
         passage.answer = answer
         if isinstance(proof, Stored):
             passage.knows = Event.ANSWERED_STORED, _stored(intent, proof)
@@ -170,15 +177,7 @@ class Steps:
             return await self._move(passage, Event.NOT_FOUND_YET, self._later(intent))
         # Taken before the look: what is applied while it runs must not count as found too late.
         over = self._too_late(intent)
-        finder = Finder(
-            lookups=self.lookups,
-            stored=self.journal.stored_versions,
-            limits=self.settings.limits,
-            stamps=self.stamps,
-        )
-        found = await finder.find(intent, capability, last=over)
-        if not isinstance(found, NotThere | Unclear) or over:
-            self.first_looks.pop(intent.decision_id, None)
+        found = await self._finder().find(intent, capability, last=over)
         if isinstance(found, Stored):
             return await self._is_stored(passage, intent, found)
         if isinstance(found, NotThere) and (found.final or over):
@@ -187,6 +186,11 @@ class Steps:
             return await self._move(passage, Event.UNDECIDABLE, replace(intent, reason=found.reason))
         return await self._move(passage, Event.NOT_FOUND_YET, self._later(intent))
 
+    def _finder(self) -> Finder:
+        return Finder(
+            lookups=self.lookups, stored=self.journal.stored_versions, limits=self.settings.limits, stamps=self.stamps
+        )
+
     def _too_late(self, intent: Intent) -> bool:
         """Whether the server can no longer apply it.
 
@@ -194,7 +198,9 @@ class Steps:
         the write had left, or whoever could send it was gone; if that one only stood still, its word counts (`late`).
         """
         now = self.clock()
-        first = self.first_looks.setdefault(intent.decision_id, now)
+        first = self.first_looks.of(intent.decision_id, now)
+        if first is None:
+            return False
         return now > first + self.settings.late_apply
 
     async def _judge(self, passage: Passage) -> Transition:
@@ -297,7 +303,7 @@ class Steps:
             result = "conflict"
         self.observer.undo(action or UndoAction.NOTHING, result, max(0.0, self.clock() - intent.started_at))
         if isinstance(outcome, Proven):
-            return await self._move(passage, Event.UNDO_PROVEN, await self._purged(undoer, action, intent, capability))
+            return await self._undone(passage, await self._purged(undoer, action, intent, capability))
         if isinstance(outcome, Deferred):
             refusals = intent.refusals + (outcome.refused is not None)
             final = outcome.refused is Refusal.FINAL
@@ -305,6 +311,17 @@ class Steps:
                 later = replace(self._later(intent), refusals=refusals)
                 return await self._move(passage, Event.UNDO_DEFERRED, later)
         return await self._move(passage, Event.UNDO_BLOCKED, replace(intent, reason=outcome.reason))
+
+    async def _undone(self, passage: Passage, intent: Intent) -> Transition:
+        """What it stored is gone. A network that delivered it twice left another one, which goes by the same rows."""
+        other = await left_behind(self._finder(), intent, self.capability())
+        if isinstance(other, Unclear):
+            return await self._move(passage, Event.UNDO_DEFERRED, self._later(intent))
+        if other is not None:
+            reason = f"delivered twice: {intent.type}/{intent.stored_id} is undone, {other.id} is to be"
+            left = replace(_stored(intent, other), refusals=0, next_attempt_at=self.clock(), reason=reason)
+            return await self._move(passage, Event.UNDO_DEFERRED, left)
+        return await self._move(passage, Event.UNDO_PROVEN, intent)
 
     async def _purged(
         self, undoer: Undoer, action: UndoAction | None, intent: Intent, capability: Capability
@@ -337,6 +354,8 @@ class Steps:
 
     def _arrived(self, passage: Passage, moved: Intent, event: Event) -> None:
         passage.intent = moved
+        if moved.state is not State.INTENDED:
+            self.first_looks.forget(moved.decision_id)
         self.observer.transition(moved, event)
         if moved.state is State.STUCK:
             self.observer.stuck(moved, moved.reason or "")

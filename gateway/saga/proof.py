@@ -57,7 +57,7 @@ def prove(intent: Intent, answer: UpstreamAnswer, capability: Capability) -> Pro
     posted = intent.interaction is InteractionCode.CREATE
     if posted and answer.status == _OK:
         return Matched() if intent.if_none_exist is not None else Doubt(reason="200 to a create proves nothing")
-    id_, version = _located(intent, answer)
+    id_, version = named(intent, answer)
     if id_ is None or version is None:
         return Doubt(reason="the answer names no version of the resource that was written", id=id_ if posted else None)
     if not posted and answer.status == _OK:
@@ -89,7 +89,8 @@ def located(answer: UpstreamAnswer) -> tuple[str, str, str | None] | None:
     return None
 
 
-def _located(intent: Intent, answer: UpstreamAnswer) -> tuple[str | None, str | None]:
+def named(intent: Intent, answer: UpstreamAnswer) -> tuple[str | None, str | None]:
+    """Id and version of the resource that the answer to this write is about, as far as it tells them coherently."""
     where, tagged = located(answer), etag_version(answer)
     if where is None:
         return intent.id, tagged

@@ -12,6 +12,7 @@ from functools import partial
 
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
+from gateway.saga.first_looks import FirstLooks
 from gateway.saga.intent import OPEN, Intent, State, replace
 from gateway.saga.journal_port import Journal, JournalUnavailable, NotOwner
 from gateway.saga.lookup_port import Lookups
@@ -69,6 +70,7 @@ class Settler:
             observer=self._observer,
             crash=crash,
             jitter=jitter,
+            first_looks=FirstLooks(max(settings.late_apply, settings.backoff_most)),
         )
         self._live: set[asyncio.Task[Settled]] = set()
         self._insisting: set[asyncio.Task[None]] = set()
@@ -163,6 +165,7 @@ class Settler:
         try:
             await self._steps.insist(passage)
         except NotOwner:
+            self._steps.first_looks.forget(passage.intent.decision_id)
             await self._steps.follow(passage)
             others = passage.intent.state in OPEN
             return passage.settled(reason="another process settles this write" if others else None)

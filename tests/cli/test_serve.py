@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -149,12 +150,16 @@ def free_port() -> int:
 
 def serve(folder: Path, **environ: str) -> "subprocess.Popen[bytes]":
     with (folder / "stderr").open("wb") as stderr:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "gateway.cli", "serve", "--config", str(folder / "gateway.yaml")],
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             env={**os.environ, **environ},
         )
+    # As where core dumps are on: long before it has read its own first line.
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.prlimit(process.pid, resource.RLIMIT_CORE, (hard, hard))
+    return process
 
 
 def test_a_wrong_configuration_opens_nothing_and_exits_with_3(folder: Path) -> None:
@@ -196,6 +201,9 @@ def test_several_workers_one_port(folder: Path, keys: str) -> None:
             assert answer.json()["resourceType"] == "OperationOutcome"
         workers = httpx.get(f"http://127.0.0.1:{admin}/status", trust_env=False).json()["workers"]
         assert [worker["ready"] for worker in workers] == [True, True]
+        # A core dump would hold payloads; a service manager may have allowed it.
+        for each in (process.pid, *(worker["process"] for worker in workers)):
+            assert resource.prlimit(each, resource.RLIMIT_CORE) == (0, 0)
         # Each worker writes what it counted into the shared folder once a second.
         until(lambda: answered(admin) == 20)
         os.kill(workers[0]["process"], signal.SIGKILL)

@@ -164,8 +164,8 @@ class Recovered:
     first_write: float
     settled: float = 0.0
     memory: float = 0.0
-    writes: list[float] = field(default_factory=list)
-    failed: int = 0
+    writes: list[float] = field(default_factory=list)  # how long each took
+    failed: list[tuple[int, float]] = field(default_factory=list)  # status, and how long it took
     revision: str = ""
 
 
@@ -188,6 +188,18 @@ async def started(gateway: Running, token: str) -> AsyncIterator[tuple[Recovered
         await asyncio.to_thread(child.stop, 30)
 
 
+async def write_for(seen: Recovered, client: httpx.AsyncClient, seconds: float) -> None:
+    """One resource after the other, for so long."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        asked = time.perf_counter()
+        status = await _write(client)
+        seen.writes.append(time.perf_counter() - asked)
+        if status != httpx.codes.CREATED:
+            seen.failed.append((status, round(seen.writes[-1], 2)))
+        await asyncio.sleep(0.02)
+
+
 async def _write(client: httpx.AsyncClient) -> int:
     answer = await client.post("/fhir/Observation", content=json.dumps(parts.result()).encode())
     return answer.status_code
@@ -202,12 +214,7 @@ async def recover(gateway: Running, token: str, journal: Journal, seconds: float
     async with started(gateway, token) as (seen, client), asyncio.timeout(seconds):
         counts = await journal.counts()
         while any(counts.states[state] for state in OPEN):
-            until = time.perf_counter() + 0.5
-            while time.perf_counter() < until:
-                asked = time.perf_counter()
-                seen.failed += await _write(client) != httpx.codes.CREATED
-                seen.writes.append(time.perf_counter() - asked)
-                await asyncio.sleep(0.02)
+            await write_for(seen, client, 0.5)
             counts = await journal.counts()
         seen.settled = time.perf_counter() - began
         seen.memory = peak_rss([gateway.child.pid])

@@ -80,15 +80,16 @@ class Cursor:
 
 
 class Database:
-    """One session after another over one file. `trespasses` says what nobody may do, one line each."""
+    """One session after another over one database in memory: its users die, and it does not.
+
+    `trespasses` says what nobody may do, one line each.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.trespasses: list[str] = []
         self._session: tuple[object, object] = ("", 0)
-        self._connection = sqlite3.connect(folder / "journal.db", isolation_level=None)
+        self._connection = sqlite3.connect(":memory:", isolation_level=None)
         self._connection.create_function("clock_timestamp", 0, now)
-        self._connection.execute("PRAGMA synchronous = OFF")
-        self._connection.execute("PRAGMA journal_mode = WAL")
         for migration in migrations("postgresql"):
             self._connection.executescript(_translated(migration.script.encode()))
         self.keys = folder / "keys"
@@ -136,10 +137,13 @@ class Database:
         found: tuple[object, ...] | None = self._connection.execute(sql, values).fetchone()
         return found
 
+    def holder(self, request_id: str) -> tuple[object, ...] | None:
+        """Owner and epoch of the entry of a write (or of its undo) at this moment."""
+        return self._one("SELECT owner, epoch FROM intent WHERE substr(write_id, 2) = ?", request_id[1:])
+
     def holds(self, owner: str, request_id: str) -> bool:
         """Whether a process holds the entry of a write (or of its undo) at this moment."""
-        sql = "SELECT owner, epoch FROM intent WHERE substr(write_id, 2) = ?"
-        found = self._one(sql, request_id[1:])
+        found = self.holder(request_id)
         return found is not None and found[0] == owner and self._lives(*found)
 
 

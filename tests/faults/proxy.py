@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 _MOST_BYTES = 1_000_000
 _MOST_CONNECTIONS = 200
 _MOST_SECONDS = 20.0
+_SECOND = 2
 _NAME = re.compile(rb"fault:([a-z0-9.-]+)")
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
@@ -22,11 +23,13 @@ class FaultProxy:
 
     Faults: `stall` (never an answer), `cut-up-N` (N bytes of the request pass, then the connection breaks),
     `cut-down-N` (N bytes of the answer pass), `drop` (delivered, the answer is dropped), `late` (delivered after
-    the client gave up), `twice` (delivered two times).
+    the client gave up), `twice-N` (delivered two times; the answer to the Nth comes back). With `refuses_after` the
+    door closes behind so many exchanges: their answers still arrive.
     """
 
     upstream_port: int
     late_seconds: float = 2.0
+    refuses_after: int | None = None
     struck: set[bytes] = field(default_factory=set)
     delivered: list[bytes] = field(default_factory=list)
     port: int = 0
@@ -85,12 +88,26 @@ class FaultProxy:
             await asyncio.sleep(self.late_seconds)
         answer = await self._deliver(request)
         if kind == "twice":
-            await self._deliver(request)
+            second = await self._deliver(request)
+            answer = second if number == _SECOND else answer
         if kind in ("drop", "late"):
             return False
+        last = self._closes_the_door()
         writer.write(answer[:number] if kind == "cut-down" else answer)
         await writer.drain()
-        return kind != "cut-down"
+        return kind != "cut-down" and not last
+
+    def _closes_the_door(self) -> bool:
+        """Whether this is the last exchange; every other connection is broken then."""
+        if self.refuses_after is None:
+            return False
+        self.refuses_after -= 1
+        if self.refuses_after > 0 or self._server is None:
+            return False
+        self._server.close()
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
+        return True
 
     def _fault(self, request: bytes) -> tuple[str, int]:
         found = _NAME.search(request)

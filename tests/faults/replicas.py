@@ -33,7 +33,8 @@ from tests.saga.world import BASE, LIMITS, PATIENT, AsgiUpstream
 T = TypeVar("T")
 TIMEOUT = 10.0  # what a gateway waits for an answer
 LATEST = 30.0  # how long after it was sent the server may apply a write: below `late_apply`
-SETTINGS = SettleSettings(late_apply=TIMEOUT + LATEST / 1.2, most_refusals=6)
+# Twice the usual pause between sweeps: most find nothing, and deaths are counted in calls.
+SETTINGS = SettleSettings(late_apply=TIMEOUT + LATEST / 1.2, most_refusals=6, sweep_every=2.0)
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from gateway.pipeline.claim import Claim, claim_of
 from gateway.pipeline.idempotency import KeyedWrites
 from gateway.pipeline.request import Trace
 from gateway.saga.capability import Capability, FindLost, GuardedDelete
-from gateway.saga.intent import CLOSED, Intent, State
+from gateway.saga.intent import OPEN, Intent, State
 from gateway.saga.journal_port import JournalUnavailable, NotOwner
 from gateway.saga.ports import UpstreamRequest
 from gateway.saga.settle import Settled
@@ -135,6 +135,7 @@ class Simulation:
     calm_seconds: float = 0.0
     deaths: int = 0
     database: Database | None = None  # None: a file
+    onlooker: sqlite3.Connection | None = None  # on the file
     births: int = 0
 
     async def run(self) -> "Simulation":
@@ -204,6 +205,8 @@ class Simulation:
             await self._replace(place, self._life())
 
     def _recorded(self, write_id: str) -> bool:
+        if self.database is not None:
+            return self.database.holder(write_id) is not None
         return self._owner(write_id) is not None
 
     def _holds(self, owner: str, request_id: str) -> bool:
@@ -214,10 +217,11 @@ class Simulation:
 
     def _owner(self, request_id: str) -> str | None:
         """By a connection of its own: what others could see on the disk."""
-        with contextlib.closing(sqlite3.connect(self.folder / "journal.db")) as connection:
-            query = "SELECT owner FROM intent WHERE substr(write_id, 2) = ?"
-            row: tuple[str] | None = connection.execute(query, (request_id[1:],)).fetchone()
-            return None if row is None else row[0]
+        if self.onlooker is None:
+            self.onlooker = sqlite3.connect(self.folder / "journal.db", isolation_level=None)
+        query = "SELECT owner FROM intent WHERE substr(write_id, 2) = ?"
+        row: tuple[str] | None = self.onlooker.execute(query, (request_id[1:],)).fetchone()
+        return None if row is None else row[0]
 
     async def _client(self, number: int) -> None:
         for turn in range(self.random.randrange(1, 5)):
@@ -378,20 +382,23 @@ class Simulation:
                 task.result()
         while now() - began < _DEADLINE + 200:  # 200: who stood still at the end of the trouble wakes up first
             awake = all(now() > replica.life.paused_until + TIMEOUT for replica in self.replicas)
-            if await self._all_closed() and not self.network.at_work and awake:
+            if awake and not self.network.at_work and await self._all_closed():
                 break
             await asyncio.sleep(1)
         self.calm_seconds = now() - began
-
-    async def _all_closed(self) -> bool:
         entries = await self.replicas[0].journal.list(list(State), 10_000)
         self.ended = {entry.write_id: entry for entry in entries}
-        return all(entry.state in CLOSED or entry.state is State.STUCK for entry in entries)
+
+    async def _all_closed(self) -> bool:
+        counts = await self.replicas[0].journal.counts()
+        return not any(counts.states[state] for state in OPEN)
 
     async def _end(self) -> None:
         for replica in self.replicas:
             await replica.settler.close(0)
             await replica.journal.close()
+        if self.onlooker is not None:
+            self.onlooker.close()
 
 
 def status_of(resource: JsonObject | None) -> object:

@@ -288,3 +288,39 @@ async def test_request_ids_that_were_seen_to_arrive_speak_for_other_writers(worl
     world.upstream.before.append(swallow)
     settled = await world.create()
     assert settled.state is State.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("versions", "explained", "found"),
+    [
+        ("uuid", False, True),
+        ("uuid", True, False),
+        ("number", True, True),  # the first version is still the one that was created
+    ],
+)
+async def test_a_creation_named_without_its_version_is_not_what_another_write_stored_there(
+    world: World, versions: str, explained: bool, found: bool
+) -> None:
+    """Others changed the resource and changed it back: that says the same, and is not what this write stored."""
+    world.capability = replace(CONSERVATIVE, numbered_versions=versions == "number")
+    world.server.store.quirks = Quirks(request_id_length=0).changed({"version_ids": versions})
+    for status in ("final", "amended", "final"):
+        world.put("ours", status)
+    current = world.server.store.current(("Observation", "ours"))
+    assert current is not None
+    if explained:
+        held = await world.journal.begin(world.intent(InteractionCode.UPDATE, b"", id_="ours"))
+        await world.journal.advance(
+            replace(held, state=State.STORED, stored_id="ours", stored_version=current.version),
+            expected=State.INTENDED,
+        )
+    intent = replace(world.intent(InteractionCode.CREATE, observation("final")), stored_id="ours", upstream_status=201)
+    steps = world.settler._steps
+    outcome = await steps._finder().find(intent, world.capability)
+    if not found:
+        reason = "the server did not tell which version it stored, and another one may be current"
+        assert outcome == Untellable(reason=reason)
+    elif versions == "number":
+        assert outcome == Stored(id="ours", version="1", created=True)
+    else:
+        assert outcome == Stored(id="ours", version=current.version, created=None)
