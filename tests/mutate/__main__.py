@@ -31,7 +31,18 @@ _FOLDER: Final = ROOT / "gateway" / "fhirpath"
 _LISTED: Final = ROOT / "tests" / "cases" / "mutants.yaml"
 MODULES: Final = (
     *sorted(f"library.{path.stem}" for path in (_FOLDER / "library").glob("*.py") if path.stem != "__init__"),
-    *("arithmetic", "comparison", "constructs", "equality", "logic", "markup", "navigation", "ordering", "patterns"),
+    *(
+        "arithmetic",
+        "calculation",
+        "comparison",
+        "constructs",
+        "equality",
+        "logic",
+        "markup",
+        "navigation",
+        "ordering",
+        "patterns",
+    ),
     *("quantity", "temporal", "type_tests", "ucum"),
     *sorted(path.stem for path in _FOLDER.glob("types_*.py")),
 )
