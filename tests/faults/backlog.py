@@ -28,7 +28,7 @@ from gateway.sandbox.quirks import Quirks
 from gateway.sandbox.serving import server
 from gateway.sandbox.store import Store
 from tests.bench import parts
-from tests.bench.load import peak_rss
+from tests.bench.load import cpu_seconds, peak_rss
 from tests.bench.parts import Running
 
 _NAMED = "backlog-"
@@ -162,6 +162,7 @@ class Recovered:
 
     ready: float
     first_write: float
+    work: float  # seconds of CPU until the first write was answered: a machine that is busy otherwise changes no more
     settled: float = 0.0  # when nothing was open any more; 0 if that was not waited for
     rate: float = 0.0  # entries that were settled each second
     memory: float = 0.0
@@ -181,7 +182,7 @@ async def started(gateway: Running, token: str) -> AsyncIterator[tuple[Recovered
         ready = time.perf_counter() - began
         async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=30, headers=headers) as client:
             assert await _write(client) == httpx.codes.CREATED
-            seen = Recovered(ready=ready, first_write=time.perf_counter() - began)
+            seen = Recovered(ready=ready, first_write=time.perf_counter() - began, work=cpu_seconds([child.pid]))
             seen.revision = (await client.get(f"{gateway.admin}/status")).json()["policies"]["revision"]
             seen.memory = peak_rss([child.pid])
             yield seen, client

@@ -50,6 +50,7 @@ async def test_thousands_of_open_entries_hold_up_nobody_and_all_end_right(tmp_pa
     assert 1 < server.most <= SettleSettings().concurrency
     assert seen.failed == []
     assert len(seen.writes) > 5
-    assert seen.first_write - empty.first_write < SERVING_SECONDS
+    assert seen.work - empty.work < SERVING_SECONDS
+    assert seen.first_write < 2 * empty.first_write + SERVING_SECONDS
     assert statistics.median(seen.writes) < SLOWER * statistics.median(empty.writes) + 0.05
     assert seen.memory - empty.memory < MORE_MEMORY
