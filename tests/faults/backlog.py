@@ -28,7 +28,7 @@ from gateway.sandbox.quirks import Quirks
 from gateway.sandbox.serving import server
 from gateway.sandbox.store import Store
 from tests.bench import parts
-from tests.bench.load import peak_rss
+from tests.bench.load import cpu_seconds, peak_rss
 from tests.bench.parts import Running
 
 _NAMED = "backlog-"
@@ -162,7 +162,9 @@ class Recovered:
 
     ready: float
     first_write: float
-    settled: float = 0.0
+    work: float  # seconds of CPU until the first write was answered: a machine that is busy otherwise changes no more
+    settled: float = 0.0  # when nothing was open any more; 0 if that was not waited for
+    rate: float = 0.0  # entries that were settled each second
     memory: float = 0.0
     writes: list[float] = field(default_factory=list)  # how long each took
     failed: list[tuple[int, float]] = field(default_factory=list)  # status, and how long it took
@@ -180,7 +182,7 @@ async def started(gateway: Running, token: str) -> AsyncIterator[tuple[Recovered
         ready = time.perf_counter() - began
         async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=30, headers=headers) as client:
             assert await _write(client) == httpx.codes.CREATED
-            seen = Recovered(ready=ready, first_write=time.perf_counter() - began)
+            seen = Recovered(ready=ready, first_write=time.perf_counter() - began, work=cpu_seconds([child.pid]))
             seen.revision = (await client.get(f"{gateway.admin}/status")).json()["policies"]["revision"]
             seen.memory = peak_rss([child.pid])
             yield seen, client
@@ -206,16 +208,21 @@ async def _write(client: httpx.AsyncClient) -> int:
 
 
 async def recover(gateway: Running, token: str, journal: Journal, seconds: float) -> Recovered:
-    """Start it on a full journal, and write one resource after the other until nothing is open any more.
+    """Start it on a full journal, and write one resource after the other until nothing is open, or time is up.
 
-    `journal` looks on as another process does. Raises TimeoutError.
+    `journal` looks on as another process does.
     """
-    began = time.perf_counter()
-    async with started(gateway, token) as (seen, client), asyncio.timeout(seconds):
-        counts = await journal.counts()
-        while any(counts.states[state] for state in OPEN):
+    began, before = time.perf_counter(), await _open(journal)
+    async with started(gateway, token) as (seen, client):
+        at_work = time.perf_counter()
+        while (left := await _open(journal)) and time.perf_counter() < began + seconds:
             await write_for(seen, client, 0.5)
-            counts = await journal.counts()
-        seen.settled = time.perf_counter() - began
+        seen.settled = 0.0 if left else time.perf_counter() - began
+        seen.rate = (before - left) / (time.perf_counter() - at_work)
         seen.memory = peak_rss([gateway.child.pid])
     return seen
+
+
+async def _open(journal: Journal) -> int:
+    counts = await journal.counts()
+    return sum(counts.states[state] for state in OPEN)
