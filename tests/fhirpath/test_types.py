@@ -111,6 +111,7 @@ NO_PROBLEMS = [
     "children().select(first()).exists() and children().where($this.last().exists()).exists()",
     "implicitRules.ofType(url).exists() and subject.display.ofType(code).exists()",
     "-%claims.x = 1 and -{} = 1",
+    "2 * value.ofType(Quantity) = 4 'mg' or (value.ofType(integer) | value.ofType(Quantity)).first() + 1 = 2",
     "referenceRange.first().low > 5 and 5 <= referenceRange.first().low",
     "effective.ofType(dateTime) > '2020' and '2020' < effective.ofType(dateTime)",
 ]
