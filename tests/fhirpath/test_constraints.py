@@ -95,7 +95,7 @@ PATIENT: JsonObject = {
         ("Resource", "false", ["Patient", "Patient.contained[0]"]),
         ("Extension", "value.exists()", ["Patient.name[0].given[0].extension[0]"]),
         ("Element.extension", "false", ["Patient.birthDate.extension[0]", "Patient.name[0].given[0].extension[0]"]),
-        ("Resource", "%resource.descendants().where($this is Extension).exists()", ["Patient.contained[0]"]),
+        ("Resource", "%resource.descendants().count() > 5", ["Patient.contained[0]"]),
         ("Patient.deceased[x]", "$this", ["Patient.deceasedBoolean"]),
         ("HumanName", "given.count() = 1", ["Patient.name[0]"]),
         ("Patient.link", "other.empty()", ["Patient.contained[0].link[0]"]),

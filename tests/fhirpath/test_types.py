@@ -110,6 +110,8 @@ NO_PROBLEMS = [
     "component.value.where($this is Quantity).exists()",
     "children().select(first()).exists() and children().where($this.last().exists()).exists()",
     "implicitRules.ofType(url).exists() and subject.display.ofType(code).exists()",
+    "-%claims.x = 1 and -{} = 1",
+    "2 * value.ofType(Quantity) = 4 'mg' or (value.ofType(integer) | value.ofType(Quantity)).first() + 1 = 2",
     "referenceRange.first().low > 5 and 5 <= referenceRange.first().low",
     "effective.ofType(dateTime) > '2020' and '2020' < effective.ofType(dateTime)",
 ]
@@ -288,6 +290,7 @@ def test_an_error_for_some_inputs_is_a_warning(source: str, offset: int, said: s
         ("status | %claims.x", "anything 1..* (what `%claims` holds is not known)"),
         ("subject ~ 'x'", "System.Boolean 1..1"),
         ("subject !~ 'x'", "System.Boolean 1..1"),
+        ("1.0 + 1", "System.Decimal 0..1"),
         ("code as CodeableConcept", "CodeableConcept 1..1"),
         ("subject as Reference", "Reference 0..1"),
         ("value.ofType(Quantity) as Quantity", "Quantity 0..1"),
