@@ -109,6 +109,7 @@ PATIENT: JsonObject = {
         ("HumanName.family", "hasValue() and false", ["Patient.name[0].family"]),
         ("boolean", "hasValue() and false", ["Patient.deceasedBoolean"]),
         ("Element", "children().count() > id.count()", ["Patient.id"]),
+        ("HumanName", "children().count() > id.count()", []),
         ("Reference", "1 + 'a' = 2", ["Patient.contained[0].link[0].other"]),
     ],
 )

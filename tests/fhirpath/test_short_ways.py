@@ -50,8 +50,16 @@ def test_the_usual_forms_take_the_short_way(text: str) -> None:
 def _value(expression: str, number: object, text: str = "a") -> list[object]:
     program = engine.compile(expression, strict=True)
     assert isinstance(program, Program), program
-    resource = {"resourceType": "Observation", "valueQuantity": {"value": number, "unit": text}, "status": text}
-    variables = {"plain": {"text": text, "number": number, "many": [1, 2], "inner": {"text": text}}, "none": None}
+    resource = {
+        "resourceType": "Observation",
+        "id": ["a", "b"],
+        "valueQuantity": {"value": number, "unit": text},
+        "status": text,
+        "note": [{"text": "m"}, {"text": "n"}],
+    }
+    plain = {"text": text, "number": number, "many": [1, 2], "inner": {"text": text}}
+    variables = {"plain": plain, "none": None, "odd": {"resourceType": 5, "text": text}}
+    variables["ids"] = {"resourceType": "Observation", "id": ["a", "b"]}
     return [as_json(item) for item in program.evaluate(resource, variables, now="2024-02-29T10:00:00Z").values]
 
 
@@ -85,6 +93,14 @@ def test_numbers_are_ordered_as_they_are_written(number: object, expression: str
         ("%plain.inner.text & status", ["aa"]),
         ("%plain.none & status", ["a"]),
         ("%none.text & status", ["a"]),
+        ("%odd.text", ["a"]),
+        ("(status | 'b') = (status | 'c')", [False]),
+        ("(status | 'b') & 'c'", []),
+        ("note.defineVariable('x', text).select(%x)", ["m", "n", "m", "n"]),
+        ("note.where(false).iif(true, text).empty()", [True]),
+        ("id.count()", [2]),
+        ("select(children().count() > id.count())", [True]),
+        ("%ids.select(children().count() > id.count())", [False]),
         ("%plain.many", [1, 2]),
         ("%plain.many.text", []),
         ("%plain.text.text", []),
