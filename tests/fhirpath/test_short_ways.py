@@ -56,6 +56,7 @@ def _value(expression: str, number: object, text: str = "a") -> list[object]:
         "valueQuantity": {"value": number, "unit": text},
         "status": text,
         "note": [{"text": "m"}, {"text": "n"}],
+        "component": [{"id": "c"}, {"id": "d", "valueInteger": 1}, {"valueInteger": 2}],
     }
     plain = {"text": text, "number": number, "many": [1, 2], "inner": {"text": text}}
     variables = {"plain": plain, "none": None, "odd": {"resourceType": 5, "text": text}}
@@ -101,6 +102,19 @@ def test_numbers_are_ordered_as_they_are_written(number: object, expression: str
         ("id.count()", [2]),
         ("select(children().count() > id.count())", [True]),
         ("%ids.select(children().count() > id.count())", [False]),
+        ("component.select(children().count() > id.count())", [False, True, True]),
+        ("component.id.select(children().count() > id.count())", [False, False]),
+        ("@2023-01-31 + 2 months", ["2023-03-31"]),
+        ("@2023-01-31T10:11:12Z + 1 month", ["2023-02-28T10:11:12Z"]),
+        ("@2023-11-30T10:11:12.5+01:00 - 10 months", ["2023-01-30T10:11:12.5+01:00"]),
+        ("@2023-12-30 + 1 month", ["2024-01-30"]),
+        ("@2023-01 - 1 month", ["2022-12"]),
+        ("@2023 + 11 months", ["2023"]),
+        ("(1 | 2) <= 3", []),
+        ("%plain.many.first() <= 1 and 1 < %plain.many.last()", [True]),
+        ("status in ('x' | 'a')", [True]),
+        ("note.text.first() in ('x' | 'y')", [False]),
+        ("note.first().text = 'm' and note.last().text != 'm'", [True]),
         ("%plain.many", [1, 2]),
         ("%plain.many.text", []),
         ("%plain.text.text", []),
