@@ -39,7 +39,7 @@ from gateway.fhirpath.navigation import (
     child_count,
     from_this,
     from_variable,
-    has_more_than_id,
+    has_content,
     member_step,
     type_step,
 )
@@ -66,6 +66,7 @@ from gateway.fhirpath.tree import (
 )
 from gateway.fhirpath.type_tests import TYPE_FUNCTIONS, type_test
 
+_MORE_THAN_ID: Final = "children().count() > id.count()"
 _SMALL: Final = 8  # nodes of an argument that are evaluated for the work that each of them counts by itself
 
 
@@ -261,7 +262,8 @@ class Compiler:
         left, right = self.scope(node.left), self.scope(node.right)
         operator = node.operator
         if operator in LOGIC:
-            return LOGIC[operator](left, right, self.truth)
+            logic = LOGIC[operator](left, right, self.truth)
+            return has_content(logic) if _asks_for_content(node) and not self._explain else logic
         if operator in COMPARISONS:
             return self._comparison(node, left, right)
         if operator == "|":
@@ -272,13 +274,6 @@ class Compiler:
     def _comparison(self, node: Binary, left: Expr, right: Expr) -> Expr:
         fixed = _fixed(node.right)
         compare = comparison(node.operator, left, right, fixed)
-        if (
-            node.operator == ">"
-            and not self._explain
-            and _counts(node.left) == "children()"
-            and _counts(node.right) == "id"
-        ):
-            return has_more_than_id(compare)
         if fixed is None or self._explain or not isinstance(node.left, Member) or not node.left.name[:1].islower():
             return compare
         return on_member(node.operator, node.left.name, fixed, compare) or compare
@@ -328,14 +323,20 @@ def _leading(nodes: list[Node]) -> list[str]:
     return [node.name for node in takewhile(lambda node: isinstance(node, Member), nodes) if isinstance(node, Member)]
 
 
-def _counts(node: Node) -> str | None:
-    """`children()` for `children().count()`, `id` for `id.count()`; None for anything but such a count."""
-    if not isinstance(node, Path) or not isinstance(node.step, Function) or node.step.name != "count":
-        return None
-    base = node.base
-    if isinstance(base, Function):
-        return None if base.arguments else f"{base.name}()"
-    return base.name if isinstance(base, Member) else None
+def _asks_for_content(node: Binary) -> bool:
+    """Whether this is `hasValue() or (children().count() > id.count())`."""
+    return node.operator == "or" and _text(node.left) == "hasValue()" and _text(node.right) == _MORE_THAN_ID
+
+
+def _text(node: Node) -> str:
+    """The text of a part, of those kinds that ele-1 is made of; of any other it is empty."""
+    if isinstance(node, Member):
+        return node.name if node.name.isidentifier() else ""
+    if isinstance(node, Function) and not node.arguments:
+        return f"{node.name}()"
+    if isinstance(node, Path):
+        return f"{_text(node.base)}.{_text(node.step)}"
+    return f"{_text(node.left)} {node.operator} {_text(node.right)}" if isinstance(node, Binary) else ""
 
 
 def _fixed(node: Node) -> Collection | None:

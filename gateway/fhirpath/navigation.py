@@ -6,8 +6,6 @@ from typing import Final
 from gateway.fhirpath.closures import on_this
 from gateway.fhirpath.env import Env, Expr, Step
 from gateway.fhirpath.items import (
-    FALSE,
-    LISTS,
     NONE,
     PLAIN,
     TRUE,
@@ -22,7 +20,8 @@ from gateway.fhirpath.items import (
     untyped,
 )
 
-_ID_WORK: Final = 8
+_CONTENT_WORK: Final = 3
+_KEYS_STEP: Final = 16  # keys that are looked at for one unit of work
 
 
 def member_step(*names: str, types: Types) -> Step:
@@ -63,6 +62,7 @@ def from_variable(variable: str, *names: str, types: Types) -> Expr:
     """`%variable.name.name`, of a JSON object without an item for it."""
     step = member_step(*names, types=types)
     between = 1 + 2 * (len(names) - 1)
+    only_name = names[0] if len(names) == 1 else None
 
     def evaluate(env: Env) -> Collection:
         value = env.variables.get(variable)
@@ -70,7 +70,10 @@ def from_variable(variable: str, *names: str, types: Types) -> Expr:
             said = value.get("resourceType")
             type_ = types.plain if said is None or type(said) is not str else types.of(said)
             env.left -= between
-            found = _along(env, value, type_, names)
+            if only_name is not None and type_ is types.plain and type(value.get(only_name)) is str:
+                found: Collection = [Element(value[only_name], type_)]
+            else:
+                found = _along(env, value, type_, names)
         else:
             base = env.variable(variable)
             found = step(env, base)
@@ -188,21 +191,24 @@ def child_count(env: Env) -> Collection:
     return [number]
 
 
-def has_more_than_id(otherwise: Expr) -> Expr:
-    """`children().count() > id.count()`, the half of ele-1 that stands at every element without a value."""
+def has_content(otherwise: Expr) -> Expr:
+    """`hasValue() or (children().count() > id.count())`: ele-1, which stands at every element.
+
+    One child beside the id, of a type that is known already, is enough: the id counts as much on the right.
+    """
 
     def evaluate(env: Env) -> Collection:
         item = env.this[0] if len(env.this) == 1 else None
-        if type(item) is not Element or type(item.value) is not dict or "_id" in item.value:
-            return otherwise(env)
-        number = _child_count(item)
-        if number is None or isinstance(item.value.get("id"), LISTS) or item.type.at("id") is None:
-            return otherwise(env)
-        has_id = item.value.get("id") is not None
-        env.left -= _ID_WORK + number
-        if env.left < 0:
-            raise BudgetExceeded
-        return TRUE if number > has_id else FALSE
+        if type(item) is Element and type(item.value) is dict:
+            known = item.type.keys
+            for key, child in item.value.items():
+                if type(child) is list and child:
+                    child = child[0]  # noqa: PLW2901 (one of several tells as much)
+                if (type(child) is dict or type(child) in PLAIN) and key != "id" and key in known:
+                    env.spend(_CONTENT_WORK)
+                    return TRUE
+            env.spend(len(item.value) // _KEYS_STEP)
+        return otherwise(env)
 
     return evaluate
 

@@ -60,6 +60,7 @@ def _value(expression: str, number: object, text: str = "a") -> list[object]:
     }
     plain = {"text": text, "number": number, "many": [1, 2], "inner": {"text": text}}
     variables = {"plain": plain, "none": None, "odd": {"resourceType": 5, "text": text}}
+    variables["strange"] = {"resourceType": "Observation", "id": ["a", "b"], "note": [{"text": "x"}]}
     variables["ids"] = {"resourceType": "Observation", "id": ["a", "b"]}
     return [as_json(item) for item in program.evaluate(resource, variables, now="2024-02-29T10:00:00Z").values]
 
@@ -104,6 +105,14 @@ def test_numbers_are_ordered_as_they_are_written(number: object, expression: str
         ("%ids.select(children().count() > id.count())", [False]),
         ("component.select(children().count() > id.count())", [False, True, True]),
         ("component.id.select(children().count() > id.count())", [False, False]),
+        ("component.select(hasValue() or (children().count() > id.count()))", [False, True, True]),
+        ("component.id.select(hasValue() or (children().count() > id.count()))", [True, True]),
+        ("component.select(hasValue() or children().count() > id.count())", [False, True, True]),
+        ("component.select(hasValue() or (`children()`.count() > id.count()))", [False, False, False]),
+        ("%ids.select(hasValue() or (children().count() > id.count()))", [False]),
+        ("%strange.select(hasValue() or (children().count() > id.count()))", [True]),
+        ("{}.select(hasValue() or (children().count() > id.count()))", []),
+        ("iif(true, hasValue() or (children().count() > id.count()))", [True]),
         ("@2023-01-31 + 2 months", ["2023-03-31"]),
         ("@2023-01-31T10:11:12Z + 1 month", ["2023-02-28T10:11:12Z"]),
         ("@2023-11-30T10:11:12.5+01:00 - 10 months", ["2023-01-30T10:11:12.5+01:00"]),
