@@ -571,7 +571,9 @@ def test_whatever_comes_the_next_request_gets_its_own_answer(pieces: list[bytes]
             assert isinstance(client, UpstreamConnections)
             async with asyncio.timeout(5):
                 with contextlib.suppress(AnswerLost):
-                    await exchange(client)
+                    while not wire.delivered:  # on a busy machine connecting alone may take longer than the short time
+                        with contextlib.suppress(Unreachable):
+                            await exchange(client)
                 await ended.wait()
                 await asyncio.sleep(0.002)  # what the server did is on its way: until then nobody can know
                 assert (await client.send(asked(2), seconds=3)).body == b"/fhir/Basic/2"
