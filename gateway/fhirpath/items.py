@@ -115,6 +115,11 @@ class Types:
             found = self._made.setdefault(name, Type(name, self))
         return found
 
+    def said_by(self, value: Mapping[str, object]) -> Type:
+        """The type that a JSON object says it is of: a resource does, anything else is plain JSON."""
+        said = value.get("resourceType")
+        return self.of(said) if type(said) is str else self.plain
+
     def field(self, owner: str, name: str) -> Field | None:
         """What the model says of an element."""
         member = self.model.member(owner, name) if owner else None
@@ -180,8 +185,7 @@ def element(value: object, type_: Type, extra: object, types: Types) -> Element:
 def lift(value: object, types: Types) -> Collection:
     """JSON from outside as a collection; a resource gets its type."""
     if type(value) is dict:
-        said = value.get("resourceType")
-        return [Element(value, types.plain if said is None or type(said) is not str else types.of(said))]
+        return [Element(value, types.said_by(value))]
     if type(value) is str:
         return [Element(value, types.plain)]
     if value is None:

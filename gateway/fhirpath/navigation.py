@@ -62,18 +62,12 @@ def from_variable(variable: str, *names: str, types: Types) -> Expr:
     """`%variable.name.name`, of a JSON object without an item for it."""
     step = member_step(*names, types=types)
     between = 1 + 2 * (len(names) - 1)
-    only_name = names[0] if len(names) == 1 else None
 
     def evaluate(env: Env) -> Collection:
         value = env.variables.get(variable)
         if type(value) is dict:
-            said = value.get("resourceType")
-            type_ = types.plain if said is None or type(said) is not str else types.of(said)
             env.left -= between
-            if only_name is not None and type_ is types.plain and type(value.get(only_name)) is str:
-                found: Collection = [Element(value[only_name], type_)]
-            else:
-                found = _along(env, value, type_, names)
+            found = _along(env, value, types.said_by(value), names)
         else:
             base = env.variable(variable)
             found = step(env, base)
