@@ -1,6 +1,7 @@
 """A process with a small application behind `run_worker`, for the tests of starting and stopping.
 
-Its clients' port answers after a delay named in the path; `reload` and `stop` are told on standard output.
+Its clients' port answers after a delay named in the path; the begin of such a request, `reload` and `stop` are told on
+standard output.
 """
 
 import asyncio
@@ -26,7 +27,10 @@ class SmallApplication:
         self.admin = admin_app(self, lambda: b"")
 
     async def asgi(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        await asyncio.sleep(float(scope["path"].strip("/") or 0))
+        seconds = float(scope["path"].strip("/") or 0)
+        if seconds:
+            print("begun", flush=True)  # noqa: T201
+        await asyncio.sleep(seconds)
         await send_reply(send, Reply(status=200, headers=(PLAIN_JSON,), body=b"{}"), "id", receive)
 
     def refuse(self, error: GatewayError) -> Reply:
