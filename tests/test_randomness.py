@@ -1,5 +1,6 @@
 """Random bytes, each handed out once."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from gateway.ingress.decision_id import new_decision_id
@@ -29,3 +30,12 @@ def test_ids_have_their_forms_and_do_not_repeat() -> None:
     assert {len(each) for each in writes} == {16}
     assert set("".join(writes)) <= set("abcdefghijklmnopqrstuvwxyz234567")
     assert {len(each) for each in decisions} == {32}
+
+
+def test_decision_ids_tell_the_time_and_sort_by_it() -> None:
+    before = time.time_ns() // 1_000_000
+    first = new_decision_id()
+    time.sleep(0.002)
+    second = new_decision_id()
+    assert before <= int(first[:12], 16) < int(second[:12], 16) <= time.time_ns() // 1_000_000
+    assert first < second

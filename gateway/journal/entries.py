@@ -75,9 +75,10 @@ class Entries(ABC):
         """Insert, durably. Returns the entry as this process holds it."""
         values = rows.values_of(intent, self._sealer) if self._opened else {}
 
-        def run(session: Session) -> Callable[[], Intent]:
+        def run(session: Session) -> "Callable[[], Intent]":  # quoted here and below: it would be made anew each time
             held = replace(intent, owner=self.owner, epoch=session.epoch)
-            result = session.execute("begin", {**values, "owner": held.owner, "epoch": held.epoch})
+            values["owner"], values["epoch"] = held.owner, held.epoch
+            result = session.execute("begin", values)
             return lambda: _one(result, held)
 
         return await self._queue(run)
@@ -113,11 +114,11 @@ class Entries(ABC):
             self._now(decision_id)
 
     def _advancing(self, intent: Intent, expected: State) -> "Callable[[Session], Callable[[], None]]":
-        values: dict[str, rows.Value | list[str]] = {**rows.changes_of(intent, self._sealer)} if self._opened else {}
-        values |= {"owner": self.owner, "epoch": intent.epoch, "expected": expected.value}
+        values = rows.changes_of(intent, self._sealer) if self._opened else {}
+        values["owner"], values["epoch"], values["expected"] = self.owner, intent.epoch, expected.value
         statement = "close" if intent.state in CLOSED else "advance"
 
-        def run(session: Session) -> Callable[[], None]:
+        def run(session: Session) -> "Callable[[], None]":
             result = session.execute(statement, values)
             return lambda: _one(result, None)
 

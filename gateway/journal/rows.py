@@ -12,6 +12,7 @@ from gateway.saga.intent import CLOSED, Intent, State
 Value = str | bytes | float | int | None
 Values = Mapping[str, Value | list[str]]
 Row = Mapping[str, Value]
+Made = dict[str, Value | list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +23,13 @@ class Opened:
     unreadable: str | None = None
 
 
-def values_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
+def values_of(intent: Intent, sealer: Sealer) -> Made:
     """Every column of an intent."""
-    row: dict[str, Value] = dict(vars(intent))
+    row: Made = dict(vars(intent))
     row["state"], row["interaction"] = intent.state.value, intent.interaction.value
     row["applied"], row["failed"] = _listed(intent.applied), _listed(intent.failed)
     row["body"] = sealer.seal(intent.body, intent.decision_id, "body")
-    row["facts"] = sealer.seal(intent.facts.encode(), intent.decision_id, "facts")
+    row["facts"] = b"" if intent.facts == _NO_FACTS else sealer.seal(intent.facts.encode(), intent.decision_id, "facts")
     row["prior_body"] = _sealed(sealer, intent.prior_body, intent.decision_id, "prior_body")
     # A search may name a patient by number: what a payload is, though it stood in a header.
     search = None if intent.if_none_exist is None else intent.if_none_exist.encode()
@@ -37,12 +38,12 @@ def values_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
     return row
 
 
-def forgotten(row: Values) -> dict[str, Value | list[str]]:
+def forgotten(row: Values) -> Made:
     """Every column of an entry that is closed: without its payloads."""
     return {**row, "body": b"", "prior_body": None, "facts": b"", "if_none_exist": None}
 
 
-def changes_of(intent: Intent, sealer: Sealer) -> dict[str, Value]:
+def changes_of(intent: Intent, sealer: Sealer) -> Made:
     """The columns that a move may change, and the entry they belong to."""
     return {
         "decision_id": intent.decision_id,
@@ -91,6 +92,7 @@ def listed(row: Row) -> Intent:
 
 
 _CHANGED = "its row was changed in the journal"
+_NO_FACTS = "{}"
 _SEALED = ("body", "prior_body", "facts", "if_none_exist")
 
 
@@ -160,7 +162,7 @@ def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
         prior_tombstone=_text(found["prior_tombstone"]),
         policy_revision=str(found["policy_revision"]),
         applied=_names(found["applied"]),
-        facts=(payloads["facts"] or b"{}").decode(),
+        facts=_NO_FACTS if payloads["facts"] is None else payloads["facts"].decode(),
         client_id=str(found["client_id"]),
         issuer=str(found["issuer"]),
         started_at=_number(found["started_at"]) or 0.0,

@@ -1,4 +1,4 @@
--- The statements of the journal in SQLite, each under its name.
+-- The statements of the journal in SQLite, each under its name. States are told apart by OR: as the indexes have it.
 
 -- name: begin
 INSERT INTO intent (
@@ -96,7 +96,7 @@ SELECT
     prior_version, NULL AS prior_body, prior_tombstone, policy_revision, applied, NULL AS facts, client_id,
     issuer, started_at, server_time, send_deadline, stored_id, stored_version, upstream_status, created, attempts, refusals,
     next_attempt_at, failed, reason, updated_at, read_back, idempotency_key, request_hash, answer
-FROM intent WHERE state IN ('intended', 'stored', 'compensating', 'stuck')
+FROM intent WHERE (state = 'intended' OR state = 'stored' OR state = 'compensating' OR state = 'stuck')
     AND state IN (SELECT value FROM json_each(:states)) ORDER BY started_at, decision_id LIMIT :limit;
 
 -- As many as fit into so many bytes, and always the first.
@@ -105,7 +105,7 @@ WITH page AS (
     SELECT * FROM (
         SELECT decision_id, -1.0 AS at, length(body) + coalesce(length(prior_body), 0) AS size FROM intent
         WHERE owner = :owner AND epoch = :epoch
-            AND state IN ('intended', 'stored', 'compensating')
+            AND (state = 'intended' OR state = 'stored' OR state = 'compensating')
             AND next_attempt_at IS NULL
         LIMIT :limit
     ) AS unset
@@ -113,7 +113,7 @@ WITH page AS (
     SELECT * FROM (
         SELECT decision_id, next_attempt_at AS at, length(body) + coalesce(length(prior_body), 0) AS size FROM intent
         WHERE owner = :owner AND epoch = :epoch
-            AND state IN ('intended', 'stored', 'compensating')
+            AND (state = 'intended' OR state = 'stored' OR state = 'compensating')
             AND next_attempt_at <= :now
         ORDER BY next_attempt_at LIMIT :limit
     ) AS set_
@@ -128,16 +128,16 @@ ORDER BY running.at, running.decision_id;
 -- Leaps from owner to owner in the index, however many entries each has.
 -- name: owners
 WITH RECURSIVE other (owner) AS (
-    SELECT min(owner) FROM intent WHERE state IN ('intended', 'stored', 'compensating')
+    SELECT min(owner) FROM intent WHERE (state = 'intended' OR state = 'stored' OR state = 'compensating')
     UNION ALL
-    SELECT (SELECT min(owner) FROM intent WHERE state IN ('intended', 'stored', 'compensating') AND owner > other.owner)
+    SELECT (SELECT min(owner) FROM intent WHERE (state = 'intended' OR state = 'stored' OR state = 'compensating') AND owner > other.owner)
     FROM other WHERE other.owner IS NOT NULL
 )
 SELECT owner FROM other WHERE owner IS NOT NULL AND owner <> :owner;
 
 -- name: claim
 UPDATE intent SET owner = :owner, epoch = :epoch, next_attempt_at = :now WHERE decision_id IN (
-    SELECT decision_id FROM intent WHERE owner = :other AND state IN ('intended', 'stored', 'compensating') LIMIT :limit
+    SELECT decision_id FROM intent WHERE owner = :other AND (state = 'intended' OR state = 'stored' OR state = 'compensating') LIMIT :limit
 );
 
 -- name: stored_versions
@@ -146,23 +146,23 @@ SELECT stored_id, stored_version FROM intent WHERE type = :type AND stored_id IN
 
 -- name: count_unsettled
 SELECT state, count(*) AS entries, min(started_at) AS oldest FROM intent
-WHERE state IN ('intended', 'stored', 'compensating', 'stuck') GROUP BY state;
+WHERE (state = 'intended' OR state = 'stored' OR state = 'compensating' OR state = 'stuck') GROUP BY state;
 
 -- No further than somebody reads: they may be millions.
 -- name: count_closed
 SELECT 'committed' AS state, count(*) AS entries FROM (
-    SELECT 1 FROM intent WHERE state = 'committed' AND state IN ('committed', 'undone', 'rejected') LIMIT :most
+    SELECT 1 FROM intent WHERE state = 'committed' AND (state = 'committed' OR state = 'undone' OR state = 'rejected') LIMIT :most
 ) AS committed UNION ALL
 SELECT 'undone' AS state, count(*) AS entries FROM (
-    SELECT 1 FROM intent WHERE state = 'undone' AND state IN ('committed', 'undone', 'rejected') LIMIT :most
+    SELECT 1 FROM intent WHERE state = 'undone' AND (state = 'committed' OR state = 'undone' OR state = 'rejected') LIMIT :most
 ) AS undone UNION ALL
 SELECT 'rejected' AS state, count(*) AS entries FROM (
-    SELECT 1 FROM intent WHERE state = 'rejected' AND state IN ('committed', 'undone', 'rejected') LIMIT :most
+    SELECT 1 FROM intent WHERE state = 'rejected' AND (state = 'committed' OR state = 'undone' OR state = 'rejected') LIMIT :most
 ) AS rejected;
 
 -- name: prune
 DELETE FROM intent WHERE decision_id IN (
-    SELECT decision_id FROM intent WHERE state IN ('committed', 'undone', 'rejected')
+    SELECT decision_id FROM intent WHERE (state = 'committed' OR state = 'undone' OR state = 'rejected')
         AND updated_at < :before LIMIT :limit
 );
 
@@ -175,7 +175,7 @@ SELECT sources FROM policy_set WHERE revision = :revision;
 -- Through the small index alone, at a start and when policies are loaded anew.
 -- name: open_revisions
 SELECT DISTINCT policy_revision AS revision FROM intent
-WHERE state IN ('intended', 'stored', 'compensating', 'stuck');
+WHERE (state = 'intended' OR state = 'stored' OR state = 'compensating' OR state = 'stuck');
 
 -- name: record_resolution
 INSERT INTO resolution (decision_id, event, by, why, at)

@@ -19,7 +19,7 @@ _UNREADABLE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _MOST_SECONDS = 10.0  # some gigabytes; a start must not wait for ever
 _INSTRUCTIONS_BETWEEN_LOOKS = 100_000
 _SMALL_BYTES = 64 * 1024 * 1024  # so much is checked with every index in half a second
-_OPEN = "state IN ('intended', 'stored', 'compensating')"
+_OPEN = "(state = 'intended' OR state = 'stored' OR state = 'compensating')"  # as the index has it
 _HEADER, _FRAME = 32, 24
 _MAGIC = (0x377F0682, 0x377F0683)  # the last bit: checksums are over big-endian words
 _WORD = 0xFFFFFFFF

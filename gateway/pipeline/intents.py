@@ -15,7 +15,7 @@ from gateway.identity.principal import Principal
 from gateway.pipeline.claim import Claim
 from gateway.pipeline.gather import Prior
 from gateway.policy.facts import ClientFacts, Facts, RequestFacts
-from gateway.saga.intent import Intent
+from gateway.saga.intent import Intent, beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def intent_of(
     claim: Claim | None = None,
 ) -> Intent:
     """The intent of a write that is about to be sent, or was, as it is sent. The journal names its owner."""
-    return Intent(
+    return beginning(
         decision_id=decision_id,
         write_id=write_id,
         interaction=InteractionCode.CREATE if isinstance(write, Create) else InteractionCode.UPDATE,

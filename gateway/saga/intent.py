@@ -1,6 +1,6 @@
 """The intent: all that is needed to settle one write, also in another process after a crash."""
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from typing import TypedDict, Unpack
 
@@ -82,6 +82,41 @@ class Intent:
     idempotency_key: str | None = None
     request_hash: str | None = None
     answer: str | None = None
+
+
+_UNSAID = {each.name: each.default for each in fields(Intent) if each.default is not MISSING}
+
+
+class Beginning(TypedDict):
+    """What is known of a write before it leaves."""
+
+    decision_id: str
+    write_id: str
+    interaction: InteractionCode
+    type: str
+    id: str | None
+    if_none_exist: str | None
+    body: bytes
+    prior_version: str | None
+    prior_body: bytes | None
+    prior_tombstone: str | None
+    policy_revision: str
+    applied: tuple[str, ...]
+    facts: str
+    client_id: str
+    issuer: str
+    started_at: float
+    server_time: float | None
+    read_back: bool
+    idempotency_key: str | None
+    request_hash: str | None
+
+
+def beginning(**known: Unpack[Beginning]) -> Intent:
+    """`Intent(...)` at half its cost: to set thirty fields of what is frozen takes long, and each write has one."""
+    made = object.__new__(Intent)
+    made.__dict__.update(_UNSAID, **known)
+    return made
 
 
 class Changes(TypedDict, total=False):

@@ -1,7 +1,6 @@
 """The steps of settling: send or look, read back and judge, undo. Each ends in one recorded move of the table."""
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -386,4 +385,13 @@ def _as_recorded(request: UpstreamRequest, write_id: str, may_leave: Callable[[]
     """The write under its own request id and no other: that is how it is found again. Held back at the last instant."""
     kept = tuple(header for header in request.headers if header[0] != b"x-request-id")
     headers = (*kept, (b"x-request-id", write_id.encode()))
-    return dataclasses.replace(request, headers=headers, may_leave=may_leave)
+    # Written out: `dataclasses.replace` takes twice as long.
+    return UpstreamRequest(
+        method=request.method,
+        path=request.path,
+        query=request.query,
+        headers=headers,
+        body=request.body,
+        urgent=request.urgent,
+        may_leave=may_leave,
+    )

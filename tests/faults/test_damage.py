@@ -229,7 +229,7 @@ async def test_an_index_that_hides_open_writes_is_refused(folder: Path, monkeypa
     expected = await written(folder / "sound", stopped=True)
     path = folder / "sound" / "journal.db"
     with closing(sqlite3.connect(path)) as other, other:
-        condition = "WHERE state IN ('intended', 'stored', 'compensating')"
+        condition = f"WHERE {sqlite_damage._OPEN}"
         other.execute("DROP INDEX intent_open")
         other.execute(f"CREATE INDEX intent_open ON intent (owner, epoch, next_attempt_at) {condition} AND id <> 'o1'")
         other.execute("PRAGMA writable_schema = ON")
