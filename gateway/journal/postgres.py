@@ -11,8 +11,9 @@ from psycopg.rows import DictRow
 
 from gateway.journal import rows
 from gateway.journal.entries import Entries, Session
-from gateway.journal.postgres_connection import PostgresConnection, Target
-from gateway.journal.postgres_writer import LEASE_SECONDS, PostgresWriter
+from gateway.journal.postgres_connection import Target
+from gateway.journal.postgres_together import Answer
+from gateway.journal.postgres_writer import LEASE_SECONDS, PostgresWriter, Transaction
 from gateway.journal.sealing import sealer_for
 from gateway.journal.statements import statements
 from gateway.saga.intent import Intent
@@ -101,7 +102,7 @@ class PostgresJournal(Entries):
 
 
 class _Result:
-    def __init__(self, connection: PostgresConnection, cursor: psycopg.Cursor[DictRow]) -> None:
+    def __init__(self, connection: Transaction, cursor: psycopg.Cursor[DictRow] | Answer) -> None:
         self._connection, self._cursor = connection, cursor
 
     def rows(self) -> Sequence[rows.Row]:
@@ -115,7 +116,7 @@ class _Result:
 
 
 class _Session:
-    def __init__(self, connection: PostgresConnection, epoch: int) -> None:
+    def __init__(self, connection: Transaction, epoch: int) -> None:
         self._connection, self.epoch = connection, epoch
 
     def execute(self, statement: str, values: rows.Values) -> _Result:

@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, TypeAlias
 
 import psycopg
 import structlog
 
+from gateway.journal import rows
 from gateway.journal.postgres_connection import PostgresConnection, Target, connected, migrated
+from gateway.journal.postgres_together import NotTogether, Together
 from gateway.journal.statements import statements
 from gateway.journal.writer import Job, Telling, Writer, failing
 from gateway.saga.journal_port import JournalUnavailable, NotOwner, StillOwned
@@ -32,6 +35,14 @@ _REFUSALS = (NotOwner, StillOwned, IllegalTransition, LookupError, ValueError)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 STEADY = partial(time.clock_gettime, _CLOCK)
 _log = structlog.get_logger("journal")
+Transaction: TypeAlias = PostgresConnection | Together
+
+
+class Changed(Protocol):
+    """How many rows a statement changed."""
+
+    @property
+    def rowcount(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +61,7 @@ class _Undecided(Exception):
     """Nobody can be asked whether the transaction was committed."""
 
 
-class PostgresWriter(Writer[PostgresConnection]):
+class PostgresWriter(Writer[Transaction]):
     """`owner` names the lease. `broken` says why the database cannot be used just now; it is tried again.
 
     `clock` is seconds of a clock that nobody sets: by it a lease is surely held for `seconds` after it was renewed.
@@ -103,14 +114,14 @@ class PostgresWriter(Writer[PostgresConnection]):
             _log.warning("journal.lease_not_given_back", error=_name(error))
         connection.close()
 
-    def _commit(self, batch: Sequence[Job[PostgresConnection]]) -> list[Telling]:
+    def _commit(self, batch: Sequence[Job[Transaction]]) -> list[Telling]:
         try:
             return self._retrying(batch)
         except BaseException:
             self._drop()  # in the midst of a transaction
             raise
 
-    def _retrying(self, batch: Sequence[Job[PostgresConnection]]) -> list[Telling]:
+    def _retrying(self, batch: Sequence[Job[Transaction]]) -> list[Telling]:
         """Again and again for a short time while it is certain that nothing was committed."""
         until, pause = time.monotonic() + (_RETRY_SECONDS if self.broken is None else 0.0), _PAUSE_FIRST
         while True:
@@ -136,14 +147,21 @@ class PostgresWriter(Writer[PostgresConnection]):
             time.sleep(pause)
             pause = min(2 * pause, _PAUSE_MOST)
 
-    def _transaction(self, connection: PostgresConnection, batch: Sequence[Job[PostgresConnection]]) -> list[Telling]:
+    def _transaction(self, connection: PostgresConnection, batch: Sequence[Job[Transaction]]) -> list[Telling]:
         """One round trip for all that is to be done, one for the commit."""
         begun, mark = self._clock(), secrets.randbits(_MARK_BITS)
-        values = {"owner": self._owner, "epoch": self.lease.epoch, "seconds": self._seconds, "mark": mark}
-        with connection.pipeline():
-            connection.execute("BEGIN")
-            held = connection.execute(_SQL["hold_lease"], values)
-            halves = [_begun(job, connection) for job in batch]
+        values: rows.Values = {
+            "owner": self._owner,
+            "epoch": self.lease.epoch,
+            "seconds": self._seconds,
+            "mark": mark,
+        }
+        try:
+            with connection.together() as together:
+                held, halves = _asked(together, values, batch)
+        except NotTogether:
+            with connection.pipeline():
+                held, halves = _asked(connection, values, batch)
         if held.rowcount != 1:
             connection.execute("ROLLBACK")
             _log.warning("journal.lease_lapsed", epoch=self.lease.epoch)
@@ -183,13 +201,13 @@ class PostgresWriter(Writer[PostgresConnection]):
                 return bool(found["committed"])
         raise _Undecided
 
-    def _one_by_one(self, batch: Sequence[Job[PostgresConnection]], failure: str) -> list[Telling]:
+    def _one_by_one(self, batch: Sequence[Job[Transaction]], failure: str) -> list[Telling]:
         """One job that the database cannot take must not take the others with it."""
         if len(batch) <= 1:
             return failing(batch, JournalUnavailable(failure))
         return [telling for job in batch for telling in self._commit((job,))]
 
-    def _failed(self, batch: Sequence[Job[PostgresConnection]], reason: str) -> list[Telling]:
+    def _failed(self, batch: Sequence[Job[Transaction]], reason: str) -> list[Telling]:
         self._drop()
         if self.broken is None:
             _log.error("journal.unavailable", reason=reason)
@@ -219,7 +237,16 @@ class PostgresWriter(Writer[PostgresConnection]):
             connection.close()
 
 
-def _begun(job: Job[PostgresConnection], connection: PostgresConnection) -> Callable[[], Telling]:
+def _asked(
+    session: Transaction, values: rows.Values, batch: Sequence[Job[Transaction]]
+) -> tuple[Changed, list[Callable[[], Telling]]]:
+    """All that is to be done, and first of all, that the lease is held."""
+    session.execute("BEGIN")
+    held = session.execute(_SQL["hold_lease"], values)
+    return held, [_begun(job, session) for job in batch]
+
+
+def _begun(job: Job[Transaction], connection: Transaction) -> Callable[[], Telling]:
     try:
         half = job.begin(connection)
     except _REFUSALS as refusal:
@@ -232,7 +259,7 @@ def _begun(job: Job[PostgresConnection], connection: PostgresConnection) -> Call
     return partial(_ended, job, half)
 
 
-def _ended(job: Job[PostgresConnection], half: Callable[[], object]) -> Telling:
+def _ended(job: Job[Transaction], half: Callable[[], object]) -> Telling:
     try:
         result = half()
     except _REFUSALS as refusal:

@@ -19,7 +19,7 @@ from typing import TypeVar, cast
 
 from gateway.journal.postgres import PostgresJournal
 from gateway.journal.postgres_connection import PostgresConnection, Target
-from gateway.journal.postgres_writer import LEASE_SECONDS, PostgresWriter
+from gateway.journal.postgres_writer import LEASE_SECONDS, PostgresWriter, Transaction
 from gateway.journal.statements import migrations, statements
 from gateway.journal.writer import Job, failing
 from gateway.saga.journal_port import JournalUnavailable
@@ -101,6 +101,11 @@ class Database:
         """Everything is answered at once anyway."""
         yield
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator["Database"]:
+        """The same."""
+        yield self
+
     def execute(self, sql: str | bytes, values: Mapping[str, object] | None = None) -> Cursor:
         """One statement of the journal."""
         encoded = sql.encode() if isinstance(sql, str) else sql
@@ -166,11 +171,9 @@ class InlinePostgresWriter(PostgresWriter):
             self._renewing.cancel()
         self._disconnect()
 
-    def queue(
-        self, begin: Callable[[PostgresConnection], Callable[[], T]], *, patient: bool = False
-    ) -> "asyncio.Future[T]":
+    def queue(self, begin: Callable[[Transaction], Callable[[], T]], *, patient: bool = False) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()
-        job: Job[PostgresConnection] = Job(begin, loop.create_future(), loop)
+        job: Job[Transaction] = Job(begin, loop.create_future(), loop)
         self._life.tasks.append(asyncio.create_task(self._perform([job])))
         return cast("asyncio.Future[T]", job.done)
 
@@ -186,7 +189,7 @@ class InlinePostgresWriter(PostgresWriter):
             await asyncio.sleep(LEASE_SECONDS / 4)
             await self._perform([])
 
-    async def _perform(self, batch: list[Job[PostgresConnection]]) -> None:
+    async def _perform(self, batch: list[Job[Transaction]]) -> None:
         async with self._order:
             await self._life.passing()
             await asyncio.sleep(0.002)
