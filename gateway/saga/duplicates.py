@@ -13,7 +13,7 @@ from gateway.fhir.write_tag import is_tagged
 from gateway.saga.capability import Capability
 from gateway.saga.content import request_id_of
 from gateway.saga.find import Finder
-from gateway.saga.intent import Intent
+from gateway.saga.intent import Intent, replace
 from gateway.saga.lookup_port import Look, Seen, Trouble, Unclear
 from gateway.saga.ports import UpstreamAnswer
 from gateway.saga.proof import Matched, Refused, Stored, creation, named
@@ -37,6 +37,15 @@ async def delivered_before(
         return None
     created = creation(intent, look.version, capability) if intent.prior_version is None else False
     return Stored(id=look.id, version=look.version, created=created)
+
+
+def created_before(intent: Intent, seen: Seen, capability: Capability) -> Intent:
+    """The same update, with its creation proven where the version seen is by its first delivery: another one met it."""
+    if intent.created is not False or intent.prior_version is not None:
+        return intent
+    if request_id_of(seen.resource) != intent.write_id or creation(intent, seen.version, capability) is None:
+        return intent
+    return replace(intent, created=True)
 
 
 async def left_behind(finder: Finder, intent: Intent, capability: Capability) -> Stored | Unclear | None:

@@ -10,14 +10,15 @@ from gateway.errors import GatewayError, Unavailable, UpstreamTimedOut
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
 from gateway.saga.compensation import Blocked, Deferred, Proven, Refusal, UndoAction, plan
-from gateway.saga.duplicates import delivered_before, left_behind
+from gateway.saga.content import request_id_of
+from gateway.saga.duplicates import created_before, delivered_before, left_behind
 from gateway.saga.find import Finder, NotThere, Stamps, Untellable
 from gateway.saga.first_looks import FirstLooks
 from gateway.saga.intent import CLOSED, OPEN, Intent, State, replace
 from gateway.saga.journal_port import Journal, NotOwner
 from gateway.saga.lookup_port import Absent, Lookups, Seen, Trouble, Unclear
 from gateway.saga.passage import Passage, answered
-from gateway.saga.ports import AnswerLost, NotSent, TooLate, Upstream, UpstreamRequest
+from gateway.saga.ports import AnswerLost, NotSent, TooLate, Upstream, as_recorded
 from gateway.saga.proof import Doubt, Matched, Refused, Stored, prove
 from gateway.saga.settled import CrashPoint, Observer, SettleSettings, Verified
 from gateway.saga.table import Durable, Event, Outward, Transition, step
@@ -107,7 +108,7 @@ class Steps:
         try:
             if request is None or not may_leave():
                 raise TooLate
-            answer = await self.upstream.send(_as_recorded(request, intent.write_id, may_leave))
+            answer = await self.upstream.send(as_recorded(request, intent.write_id, may_leave))
         except NotSent as held:
             reason = "too late to send" if isinstance(held, TooLate) else "the server was not reached"
             return await self._learned(passage, Event.NOT_SENT, replace(intent, reason=reason))
@@ -207,8 +208,11 @@ class Steps:
         if isinstance(seen, Transition):
             return seen
         passage.seen = seen
-        intent = passage.intent
+        intent = created_before(passage.intent, seen, self.capability())
         overtaken = await self._overtaken(intent)
+        if isinstance(overtaken, Seen) and request_id_of(overtaken.resource) == intent.write_id:
+            intent = created_before(intent, overtaken, self.capability())
+            overtaken = await self._overtaken(intent, by=overtaken.version)
         if isinstance(overtaken, Seen):
             over = replace(intent, prior_version=overtaken.version, prior_body=overtaken.body)
             return await self._fails(passage, over, "it replaced a version that was not the one judged")
@@ -261,9 +265,12 @@ class Steps:
             return current if current.version == version else Absent()
         return current
 
-    async def _overtaken(self, intent: Intent) -> Seen | Absent | Unclear | None:
-        """The version (or deletion) that this write replaced, if not the one that was judged: no guard held it back."""
-        capability, version = self.capability(), intent.stored_version or ""
+    async def _overtaken(self, intent: Intent, *, by: str | None = None) -> Seen | Absent | Unclear | None:
+        """The version (or deletion) that this write replaced, if not the one that was judged: no guard held it back.
+
+        `by`: the version of the write's first delivery, where the network delivered it twice.
+        """
+        capability, version = self.capability(), by or intent.stored_version or ""
         replaced = intent.created is False or (intent.created is None and intent.prior_version is not None)
         if not replaced or version == intent.prior_version:
             return None
@@ -378,20 +385,4 @@ class Steps:
 def _stored(intent: Intent, proof: Stored) -> Intent:
     return replace(
         intent, stored_id=proof.id, stored_version=proof.version, created=proof.created, attempts=0, reason=None
-    )
-
-
-def _as_recorded(request: UpstreamRequest, write_id: str, may_leave: Callable[[], bool]) -> UpstreamRequest:
-    """The write under its own request id and no other: that is how it is found again. Held back at the last instant."""
-    kept = tuple(header for header in request.headers if header[0] != b"x-request-id")
-    headers = (*kept, (b"x-request-id", write_id.encode()))
-    # Written out: `dataclasses.replace` takes twice as long.
-    return UpstreamRequest(
-        method=request.method,
-        path=request.path,
-        query=request.query,
-        headers=headers,
-        body=request.body,
-        urgent=request.urgent,
-        may_leave=may_leave,
     )

@@ -24,6 +24,7 @@ class Quirks:
     if_match_ignored_when_absent: bool = False
     stale_if_match_status: int = 412
     versioned_delete: bool = True
+    same_content_makes_version: bool = False
     version_ids: Literal["number", "skipping", "uuid"] = "number"
     delete_forbidden: bool = False
     delete_answers_without_body: bool = False

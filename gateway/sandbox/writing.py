@@ -40,7 +40,8 @@ def update(store: Store, request: Request, key: Key) -> Answer:
     _check_references(store, request, resource)
     if before is not None and before.resource is not None:
         resource = _merged(store.quirks, request, before.resource, resource)
-        if _same(_quirky(store.quirks, resource), before.resource):
+        same = _same(_quirky(store.quirks, resource), before.resource)
+        if same and not store.quirks.same_content_makes_version:
             return written(request, 200, before, "none")
     version = _stored(store, request, key, resource)
     if before is None:

@@ -333,7 +333,7 @@ LINES = (
     _line(
         "the write goes out under its own request id alone",
         6,
-        "gateway/saga/moves.py",
+        "gateway/saga/ports.py",
         'if header[0] != b"x-request-id")',
         "if header)",
         MISSED,
@@ -776,7 +776,7 @@ LINES = (
     _line(
         "of two that race under one key one begins",
         8,
-        "gateway/journal/schema/sqlite-0005.sql",
+        "gateway/journal/schema/sqlite-0007.sql",
         "CREATE UNIQUE INDEX intent_key",
         "CREATE INDEX intent_key",
         JOURNAL,
@@ -884,6 +884,22 @@ LINES = (
         "gateway/saga/duplicates.py",
         "if not isinstance(look, Seen) or not _is_marked(intent, look.resource):",
         "if not isinstance(look, Seen):",
+        ("tests/saga/test_duplicates.py",),
+    ),
+    _line(
+        "what another writer created alike is not taken for a first delivery",
+        7,
+        "gateway/saga/duplicates.py",
+        "if request_id_of(seen.resource) != intent.write_id or creation",
+        "if creation",
+        ("tests/saga/test_duplicates.py",),
+    ),
+    _line(
+        "only the write's own first delivery is passed over when another writer came in between",
+        7,
+        "gateway/saga/moves.py",
+        "if isinstance(overtaken, Seen) and request_id_of(overtaken.resource) == intent.write_id:",
+        "if isinstance(overtaken, Seen):",
         ("tests/saga/test_duplicates.py",),
     ),
 )

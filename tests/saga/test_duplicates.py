@@ -125,6 +125,58 @@ async def test_a_stale_guard_of_what_the_first_delivery_replaced_is_judged(
     assert settled.answer is None or settled.answer.status == 200
 
 
+@pytest.mark.parametrize("makes_version", [False, True], ids=["no new version", "a new version"])
+@pytest.mark.parametrize("deleted", [False, True], ids=["never there", "deleted before"])
+@pytest.mark.parametrize(("status", "state"), [("final", State.COMMITTED), ("forbidden", State.UNDONE)])
+async def test_a_put_that_met_its_own_first_delivery_created_the_resource(
+    world: World, status: str, state: State, deleted: bool, makes_version: bool
+) -> None:
+    """The second delivery is answered with 200: it replaced, or left as it was, what the first one had created."""
+    world.server.store.quirks = Quirks(same_content_makes_version=makes_version)
+    if deleted:
+        world.put("o1", "preliminary")
+        world.server.store.delete(("Observation", "o1"))
+    twice(world, lambda _, other: other)
+    settled = await world.update("o1", status)
+    assert settled.state is state
+    assert world.statuses() == (["final"] if status == "final" else [])
+
+
+@pytest.mark.parametrize(("status", "state"), [("final", State.COMMITTED), ("forbidden", State.UNDONE)])
+async def test_an_unguarded_put_that_replaced_its_own_first_delivery_replaced_what_was_judged(
+    world: World, status: str, state: State
+) -> None:
+    """Not the first delivery is restored, which must not stay either, but the version before it."""
+    world.server.store.quirks = Quirks(same_content_makes_version=True, if_match_ignored_on_update=True)
+    world.capability = replace(CAPABILITY, guarded_update=False)
+    world.put("o1", "preliminary", note="before")
+    twice(world, lambda _, other: other)
+    settled = await world.update("o1", status)
+    assert settled.state is state
+    assert world.statuses() == (["final"] if status == "final" else ["preliminary"])
+
+
+async def test_a_stranger_before_the_first_delivery_is_put_back(world: World) -> None:
+    world.server.store.quirks = Quirks(same_content_makes_version=True, if_match_ignored_on_update=True)
+    world.capability = replace(CAPABILITY, guarded_update=False)
+    world.put("o1", "preliminary")
+    prepared = world.intent(InteractionCode.UPDATE, observation("final", id_="o1"), id_="o1")
+    world.put("o1", "amended")
+    twice(world, lambda _, other: other)
+    settled = await world.update("o1", prepared=prepared)
+    assert settled.state is State.UNDONE
+    assert world.statuses() == ["amended"]
+
+
+async def test_what_another_writer_created_alike_is_not_taken_for_a_first_delivery(world: World) -> None:
+    prepared = world.intent(InteractionCode.UPDATE, observation("forbidden", id_="o1"), id_="o1")
+    theirs = read(observation("forbidden", id_="o1"))
+    world.server.store.put(("Observation", "o1"), theirs, method="PUT", request_id="x" * 16)
+    settled = await world.update("o1", "forbidden", prepared=prepared)
+    assert settled.state is State.STUCK
+    assert world.statuses() == ["forbidden"]
+
+
 async def test_what_another_writer_stored_first_is_a_conflict_as_ever(world: World) -> None:
     world.put("o1", "preliminary")
     prepared = world.intent(InteractionCode.UPDATE, observation("final", id_="o1"), id_="o1")
