@@ -59,7 +59,7 @@ policies: install
 	$(BIN)/fhir-gateway test policies
 
 e2e: install ## The same promises against real HAPI, Keycloak, Prometheus and PostgreSQL
-	@.ci/need java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven prometheus=prometheus promtool=prometheus curl=curl unzip=unzip flock=util-linux setsid=util-linux runuser=util-linux $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) initdb)=postgresql
+	@.ci/need java=openjdk-17-jre-headless javac=openjdk-17-jdk-headless mvn=maven prometheus=prometheus promtool=prometheus curl=curl unzip=unzip flock=util-linux setsid=util-linux sqlite3=sqlite3 runuser=util-linux $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) initdb)=postgresql
 	CACHE='$(CACHE)' $(BIN)/pytest -m e2e tests/e2e
 
 sabotage: install ## Each safety line is taken away in a copy of the tree; some test has to miss it. ONLY='word' for some
