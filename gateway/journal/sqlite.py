@@ -218,6 +218,8 @@ def _migrate(connection: sqlite3.Connection, sealer: Sealer, known: int) -> None
                 connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {known:d}")
     connection.execute("COMMIT")
+    # The next start need not read a log as long as the journal.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _statements(script: str) -> list[str]:

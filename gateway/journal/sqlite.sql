@@ -125,13 +125,16 @@ SELECT intent.* FROM running JOIN intent ON intent.decision_id = running.decisio
 WHERE running.total - running.size < :bytes
 ORDER BY running.at, running.decision_id;
 
--- Leaps from owner to owner in the index, however many entries each has.
+-- Leaps from owner to owner in the index, however many entries each has. SQLite would take the other index, whole.
 -- name: owners
 WITH RECURSIVE other (owner) AS (
-    SELECT min(owner) FROM intent WHERE (state = 'intended' OR state = 'stored' OR state = 'compensating')
+    SELECT min(owner) FROM intent INDEXED BY intent_open
+    WHERE (state = 'intended' OR state = 'stored' OR state = 'compensating')
     UNION ALL
-    SELECT (SELECT min(owner) FROM intent WHERE (state = 'intended' OR state = 'stored' OR state = 'compensating') AND owner > other.owner)
-    FROM other WHERE other.owner IS NOT NULL
+    SELECT (
+        SELECT min(owner) FROM intent INDEXED BY intent_open
+        WHERE (state = 'intended' OR state = 'stored' OR state = 'compensating') AND owner > other.owner
+    ) FROM other WHERE other.owner IS NOT NULL
 )
 SELECT owner FROM other WHERE owner IS NOT NULL AND owner <> :owner;
 
