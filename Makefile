@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+COMPILED := .venv/.compiled
 PYTHON ?= python3
 WORKERS ?= 2
 # Downloads and builds that outlive `make clean`.
@@ -19,7 +20,12 @@ PURE := gateway/errors.py,gateway/fhir/*,gateway/policy/*,gateway/saga/table.py
 help: ## What can be made
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-install: $(INSTALLED) ## .venv/ with the command .venv/bin/fhir-gateway
+install: $(COMPILED) ## .venv/ with the command .venv/bin/fhir-gateway
+
+# As pip does for what it installs: a user who may not write here, or PYTHONDONTWRITEBYTECODE, made each start compile anew.
+$(COMPILED): $(INSTALLED) $(shell find gateway -name '*.py')
+	@$(BIN)/python -m compileall -q gateway
+	@touch $@
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@.ci/need $(PYTHON)=python3

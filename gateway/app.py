@@ -1,11 +1,14 @@
 """The composition root: a Config in, a wired gateway out. Nothing is decided here."""
 
+import asyncio
 import gc
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import httpx
 import structlog
@@ -103,15 +106,12 @@ class Application:
         """Open the journal, read keys, go on with what an earlier process left open. Raises JournalUnavailable."""
         ports = self._ports
         ports.log.start()
-        await ports.journal.open()
-        await ports.policies.keep_in(ports.journal)
-        # The element model is compiled on first use: here, not while the first client waits.
-        shape.check(_SOUND)
         await ports.client.start()
-        await ports.keys.start()
-        await ports.probe.refresh()
-        await self._settler.recover()
+        # The file is looked through and the others answer while this process has nothing to do: all at once.
+        await _together(self._open(), ports.keys.start(), ports.probe.refresh(), asyncio.to_thread(shape.check, _SOUND))
+        # Counted before the recovery begins: else its first transaction, and a checkpoint with it, would be waited for.
         await self._watch.look()
+        await self._settler.recover()
         self._watch.start()
         self._started = True
         # What was built until here lives as long as the process: the collector need not look at it again.
@@ -119,9 +119,14 @@ class Application:
         gc.freeze()
         # Of a request little is left but what counting frees; 700 new objects, the usual, are less than one body.
         gc.set_threshold(*_COLLECT_AFTER)
+        gc.enable()  # `cli.serve` has switched it off for as long as nothing becomes garbage
         for name in settings.unsafe_of(self._config):
             _log.warning("gateway.unsafe_setting", setting=name)
         _log.info("gateway.started", revision=ports.policies.current().revision)
+
+    async def _open(self) -> None:
+        await self._ports.journal.open()
+        await self._ports.policies.keep_in(self._ports.journal)
 
     async def stop(self, grace: float) -> None:
         """Finish or journal what is in flight, then close everything."""
@@ -183,6 +188,17 @@ class Application:
         }
 
 
+async def _together(*parts: Coroutine[Any, Any, object]) -> None:
+    """All at once, until each is done. The first that fails ends the others, and what it raised is raised here."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """What the line reaches the world through, made from the configuration alone."""
@@ -242,7 +258,11 @@ def _ports(config: Config) -> Ports:
     client = UpstreamConnections(settings.upstream_of(config))
     server_clock = ServerClock()
     upstream = Breaker(Measured(client, metrics, server_clock), settings.breaker_of(config), metrics)
-    http = http_client()
+    with ThreadPoolExecutor(1, "certificates") as aside:
+        # OpenSSL reads the authorities' certificates, and needs no interpreter for it.
+        client_of_issuers = aside.submit(http_client)
+        policies = Policies(config.policies, config.upstream.fhir_version, metrics)
+    http = client_of_issuers.result()
     base = _upstream_base(config)
     wanted = config.upstream.find_lost_writes
     return Ports(
@@ -254,7 +274,7 @@ def _ports(config: Config) -> Ports:
             instance=name,
             version=version(_DISTRIBUTION),
         ),
-        policies=Policies(config.policies, config.upstream.fhir_version, metrics),
+        policies=policies,
         client=client,
         upstream=upstream,
         server_clock=server_clock,

@@ -16,8 +16,6 @@ from gateway.config import (
 )
 from gateway.fhir.resource import BodyLimits
 from gateway.identity.settings import IssuerSettings
-from gateway.journal.postgres import PostgresJournal
-from gateway.journal.postgres_connection import Target
 from gateway.journal.sealing import derived_key, derived_keys
 from gateway.journal.sqlite import SqliteJournal
 from gateway.observe.decision_log import installation_key
@@ -129,6 +127,11 @@ def journal_of(config: Config, name: str, committed: Callable[[float], None] | N
     place = config.journal
     if isinstance(place, SqliteFile):
         return SqliteJournal(place.path, name, committed=committed, key_file=config.journal_key_file)
+    # psycopg takes a tenth of a start: it is for those who have a database. Imported here, which is before anything
+    # is opened, so that an installation without it is found out at once.
+    from gateway.journal.postgres import PostgresJournal  # noqa: PLC0415
+    from gateway.journal.postgres_connection import Target  # noqa: PLC0415
+
     target = Target(
         host=place.host,
         port=place.port,

@@ -1,10 +1,10 @@
 """Puts the command line together from the verbs that are there."""
 
+import gc
 import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -44,7 +44,24 @@ Exit codes: 0 ok, 1 internal error, 2 usage, 3 policies or configuration wrong, 
 
 def main() -> None:
     """The entry point of the `fhir-gateway` command."""
-    assemble(sys.argv[1:])()
+    arguments = sys.argv[1:]
+    # What is imported stays until the end: to look for garbage in it, again and again as it grows, finds nothing.
+    gc.disable()
+    if _called(arguments) == "serve":
+        _without_rich()
+    command = assemble(arguments)
+    gc.freeze()
+    gc.enable()
+    command()
+
+
+def _without_rich() -> None:
+    """Hides rich from a server: structlog and httpx import it, where it is installed, for terminals that it has not.
+
+    (None says that there is no such module: https://docs.python.org/3.11/reference/import.html#the-module-cache.)
+    """
+    for name in ("rich", "pygments"):
+        sys.modules[name] = None  # type: ignore[assignment]
 
 
 def assemble(arguments: Sequence[str]) -> typer.Typer:
@@ -59,7 +76,7 @@ def assemble(arguments: Sequence[str]) -> typer.Typer:
         epilog=_EXAMPLES,
     )
     app.callback()(_program)
-    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    called = _called(arguments)
     for verb, summary in _VERBS.items():
         if importlib.util.find_spec(f"gateway.cli.{verb}") is None:
             continue
@@ -68,6 +85,10 @@ def assemble(arguments: Sequence[str]) -> typer.Typer:
         else:
             app.command(verb, help=summary)(_listed)
     return app
+
+
+def _called(arguments: Sequence[str]) -> str | None:
+    return next((argument for argument in arguments if not argument.startswith("-")), None)
 
 
 def _add(app: typer.Typer, verb: str, summary: str) -> None:
@@ -84,6 +105,8 @@ def _listed() -> None:
 
 def _print_version(value: bool) -> None:
     if value:
+        from importlib.metadata import version  # noqa: PLC0415 (a third of what `--help` took)
+
         typer.echo(f"{PROGRAM} {version('fhir-policy-gateway')}")
         raise typer.Exit
 

@@ -1,6 +1,7 @@
 """`fhir-gateway serve`: opens nothing until the configuration and every policy were found right."""
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ import typer
 import uvloop
 
 from gateway import exhausted
-from gateway.app import build
+from gateway.app import Application, build
 from gateway.cli import serve_process, serve_workers
 from gateway.config import Config, ConfigErrors, load
 from gateway.errors import GatewayError
@@ -45,7 +46,7 @@ def serve(
             build(settings)
             return
         if worker is not None:
-            uvloop.run(serve_workers.run_one_of_several(build(settings), settings, worker))
+            uvloop.run(serve_workers.run_one_of_several(_built(settings), settings, worker))
         elif settings.workers > 1:
             _supervise(settings, config)
         else:
@@ -69,13 +70,19 @@ def _give_up(problems: Iterable[str]) -> None:
     raise typer.Exit(EXIT_WRONG)
 
 
+def _built(settings: Config) -> Application:
+    """The application, with the collector at rest until it has started: nearly all that is made until then stays."""
+    gc.disable()
+    return build(settings)
+
+
 def _warn(settings: Config) -> None:
     for name in settings.unsafe_settings:
         _log.warning("config.unsafe_setting", setting=name)
 
 
 def _serve_alone(settings: Config) -> None:
-    application = build(settings)
+    application = _built(settings)
     _warn(settings)
     clients = serve_process.bind(settings.listen.address)
     admin = serve_process.bind(settings.admin)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from gateway.definitions import rows
 from gateway.definitions.codes import expand
 from gateway.definitions.compartment import patient_compartment
 from gateway.definitions.elements import element_model
@@ -25,6 +26,7 @@ from gateway.definitions.sources import (
     StructureDefinition,
     ValueSet,
 )
+from gateway.fhir.model.files import DIGESTS, Section, digest, name_of
 
 MODEL_FOLDER = Path(__file__).parent.parent / "fhir" / "model"
 _PROFILES = ("profile/profiles-types.xml", "profile/profiles-resources.xml")
@@ -45,7 +47,7 @@ def generate(jar: Path, release: str, to: Path) -> list[Path]:
         value_sets = [each for file in terminology for each in package.read(file, ValueSet)]
         code_systems = [each for file in terminology for each in package.read(file, CodeSystem)]
         elements = element_model(structures, expand(value_sets, code_systems), release)
-        sections: dict[str, Mapping[str, Mapping[str, object]]] = {"elements": elements}
+        sections: dict[Section, Mapping[str, Mapping[str, object]]] = {"elements": elements}
         if release == "R4":
             parameters = package.read("sp/search-parameters.json", SearchParameter)
             compartments = package.read("profile/profiles-resources.xml", CompartmentDefinition)
@@ -54,10 +56,20 @@ def generate(jar: Path, release: str, to: Path) -> list[Path]:
         source = package.provenance()
     written = []
     for name, content in sections.items():
-        path = to / f"{release.lower()}-{name}.json"
+        path = to / name_of(release, name)
         path.write_text(_text({"source": source, **content}), "utf-8")
+        rows.check(name, path.read_bytes())
         written.append(path)
+    _note_digests(to, written)
     return written
+
+
+def _note_digests(folder: Path, written: list[Path]) -> None:
+    """Writes down the digests of these files beside those of the other releases."""
+    path = folder / DIGESTS
+    digests = json.loads(path.read_bytes()) if path.exists() else {}
+    digests |= {each.name: digest(each.read_bytes()) for each in written}
+    path.write_text(json.dumps(digests, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
 def _text(sections: Mapping[str, Mapping[str, object]]) -> str:

@@ -4,7 +4,8 @@ One validator holds every type, since almost every type can carry every other (`
 """
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import TypeAlias
 
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
@@ -13,7 +14,9 @@ from gateway.fhir.model import RESOURCE, Field, Model, load
 from gateway.fhir.primitives import primitive, reference_literal
 
 ELEMENT = "Element"
+_REFERENCE = "Reference"
 _LITERAL = "Reference.reference"
+Properties: TypeAlias = dict[str, core_schema.TypedDictField]
 
 
 @functools.cache
@@ -24,9 +27,7 @@ def validator(release: str = "R4", *, every_fault: bool = False) -> SchemaValida
     with `every_fault` it goes on.
     """
     model = load(release)
-    types: dict[str, CoreSchema] = {
-        name: core_schema.definition_reference_schema(name) for name in sorted(model.resources)
-    }
+    types: dict[str, CoreSchema] = {name: _ref(name) for name in sorted(model.resources)}
     any_resource = core_schema.tagged_union_schema(types, discriminator="resourceType", ref=RESOURCE)
     definitions = [
         any_resource,
@@ -34,9 +35,7 @@ def validator(release: str = "R4", *, every_fault: bool = False) -> SchemaValida
         *_value_sets(model),
         *_objects(release, fail_fast=not every_fault),
     ]
-    return SchemaValidator(
-        core_schema.definitions_schema(core_schema.definition_reference_schema(RESOURCE), definitions)
-    )
+    return SchemaValidator(core_schema.definitions_schema(_ref(RESOURCE), definitions))
 
 
 @functools.cache
@@ -59,8 +58,16 @@ def _value_sets(model: Model) -> Iterator[CoreSchema]:
 
 def _objects(release: str, *, fail_fast: bool) -> Iterator[CoreSchema]:
     model = load(release)
+    made: dict[int, Properties] = {}
     for path, fields in model.fields.items():
-        properties = dict(_properties(path, fields.values(), model, fail_fast=fail_fast))
+        properties: Properties = {}
+        for field in fields.values():
+            # Paths share their fields: three quarters of all properties are those of another path as well.
+            if (known := made.get(id(field))) is None:
+                known = made[id(field)] = _properties(field, model, fail_fast=fail_fast)
+            properties |= known
+        if path == _REFERENCE:
+            properties["reference"] = core_schema.typed_dict_field(_ref(_LITERAL), required=False)
         if path in model.resources:
             properties["resourceType"] = core_schema.typed_dict_field(core_schema.literal_schema([path]))
         rules = coherence(release)[path]
@@ -71,18 +78,17 @@ def _objects(release: str, *, fail_fast: bool) -> Iterator[CoreSchema]:
             yield core_schema.typed_dict_schema(properties, extra_behavior="forbid", strict=True, ref=path)
 
 
-def _properties(
-    path: str, fields: Iterable[Field], model: Model, *, fail_fast: bool
-) -> Iterator[tuple[str, core_schema.TypedDictField]]:
-    for field in fields:
-        sibling = field.primitive and has_sibling(field)
-        # A required primitive may have its value in `_x` alone, and one of a choice may be any of the group.
-        required = field.required and not sibling and field.group is None
-        content = _occurrences(_content(path, field, model), field, fail_fast=fail_fast)
-        yield field.name, core_schema.typed_dict_field(content, required=required)
-        if sibling:
-            element = _occurrences(core_schema.definition_reference_schema(ELEMENT), field, fail_fast=fail_fast)
-            yield f"_{field.name}", core_schema.typed_dict_field(element, required=False)
+def _properties(field: Field, model: Model, *, fail_fast: bool) -> Properties:
+    """What a field is in JSON: itself, and `_x` beside a primitive."""
+    sibling = field.primitive and has_sibling(field)
+    # A required primitive may have its value in `_x` alone, and one of a choice may be any of the group.
+    required = field.required and not sibling and field.group is None
+    content = _occurrences(_ref(_content(field, model)), field, fail_fast=fail_fast)
+    found = {field.name: core_schema.typed_dict_field(content, required=required)}
+    if sibling:
+        element = _occurrences(_ref(ELEMENT), field, fail_fast=fail_fast)
+        found[f"_{field.name}"] = core_schema.typed_dict_field(element, required=False)
+    return found
 
 
 def _occurrences(schema: CoreSchema, field: Field, *, fail_fast: bool) -> CoreSchema:
@@ -92,9 +98,10 @@ def _occurrences(schema: CoreSchema, field: Field, *, fail_fast: bool) -> CoreSc
     return core_schema.list_schema(items, min_length=1, strict=True, fail_fast=fail_fast)
 
 
-def _content(path: str, field: Field, model: Model) -> CoreSchema:
-    if f"{path}.{field.name}" == _LITERAL:
-        return core_schema.definition_reference_schema(_LITERAL)
-    if field.type == "code" and field.binding in model.values:
-        return core_schema.definition_reference_schema(str(field.binding))
-    return core_schema.definition_reference_schema(field.type)
+def _content(field: Field, model: Model) -> str:
+    return str(field.binding) if field.type == "code" and field.binding in model.values else field.type
+
+
+@functools.cache
+def _ref(name: str) -> CoreSchema:
+    return core_schema.definition_reference_schema(name)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
 
-from gateway.fhir.model.files import ElementRow, ElementsFile, text
+from gateway.fhir.model import files
+from gateway.fhir.model.files import ElementRow
 
 RELEASES: Final = ("R4", "R4B", "R5")
 _CHOICE: Final = "[x]"
@@ -69,15 +70,15 @@ class Model:
                 return _member(((name, self._type(owner, name, rows[name])),), rows[name])
             choice = rows.get(f"{name}{_CHOICE}")
             if choice is not None:
-                return _member(tuple((f"{name}{_capital(each)}", each) for each in choice.types), choice)
+                return _member(tuple((f"{name}{_capital(each)}", each) for each in choice["types"]), choice)
             owner = self.parent(owner)
         return None
 
     def _type(self, owner: str, name: str, row: ElementRow) -> str:
-        if row.content is not None:
-            return row.content
+        if "content" in row:
+            return row["content"]
         path = f"{owner}.{name}"
-        return path if path in self.rows else _FHIR_TYPES.get(row.types[0], row.types[0])
+        return path if path in self.rows else _FHIR_TYPES.get(row["types"][0], row["types"][0])
 
     def choice_of(self, type_name: str, key: str) -> tuple[str, str] | None:
         """For `valueQuantity`: (`value`, `Quantity`), when the type has that choice."""
@@ -88,7 +89,7 @@ class Model:
                 for owner in self.line(type_name)
                 for name, row in self.rows.get(owner, {}).items()
                 if name.endswith(_CHOICE)
-                for each in row.types
+                for each in row["types"]
             }
             if type_name in self.types:
                 self._choices[type_name] = found
@@ -131,7 +132,9 @@ class Model:
 
 
 def _member(keys: tuple[tuple[str, str], ...], row: ElementRow) -> Member:
-    return Member(keys=keys, many=row.max != "1", required=row.min > 0, binding=row.binding)
+    return Member(
+        keys=keys, many=row.get("max", "1") != "1", required=row.get("min", 0) > 0, binding=row.get("binding")
+    )
 
 
 def _capital(type_name: str) -> str:
@@ -141,14 +144,14 @@ def _capital(type_name: str) -> str:
 @cache
 def load(release: str) -> Model:
     """The elements of `R4`, `R4B` or `R5`. Raises FileNotFoundError for another release."""
-    content = ElementsFile.model_validate_json(text(release, "elements"))
-    rows = {**content.paths, **content.abstract}
+    content = files.elements(release)
+    rows = {**content["paths"], **content["abstract"]}
     return Model(
         release=release,
         rows=rows,
-        parents=content.parents,
-        resources=frozenset(content.resources),
-        primitives=frozenset(content.primitives),
-        types=frozenset((*content.parents, *content.parents.values(), *rows)),
-        values=content.values,
+        parents=content["parents"],
+        resources=frozenset(content["resources"]),
+        primitives=frozenset(content["primitives"]),
+        types=frozenset((*content["parents"], *content["parents"].values(), *rows)),
+        values={url: tuple(codes) for url, codes in content["values"].items()},
     )

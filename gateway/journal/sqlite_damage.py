@@ -17,7 +17,7 @@ from gateway.saga.journal_port import JournalUnavailable
 
 _UNREADABLE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _MOST_SECONDS = 10.0  # some gigabytes; a start must not wait for ever
-_INSTRUCTIONS_BETWEEN_LOOKS = 100_000
+_INSTRUCTIONS_BETWEEN_LOOKS = 1_000_000  # some 50 ms; each look waits until the interpreter is free
 _SMALL_BYTES = 64 * 1024 * 1024  # so much is checked with every index in half a second
 _OPEN = "(state = 'intended' OR state = 'stored' OR state = 'compensating')"  # as the index has it
 _HEADER, _FRAME = 32, 24

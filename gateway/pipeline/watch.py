@@ -32,7 +32,7 @@ class Watch:
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, a rhythm after the last look."""
         self._task = asyncio.create_task(self._run(), name="watch")
 
     async def stop(self) -> None:
@@ -59,13 +59,13 @@ class Watch:
 
     async def _run(self) -> None:
         while True:
+            for _ in range(_FOLDS):
+                # Where several workers share a folder of metrics, nobody folds at the scrape.
+                await asyncio.sleep(self.seconds / _FOLDS)
+                self.metrics.fold()
             await self.look()
             if not self.probe.probed:
                 await self.probe.refresh()
             if self.reload_changed and self.policies.changed():
                 with contextlib.suppress(JournalUnavailable):
                     await self.policies.reload()
-            for _ in range(_FOLDS):
-                # Where several workers share a folder of metrics, nobody folds at the scrape.
-                await asyncio.sleep(self.seconds / _FOLDS)
-                self.metrics.fold()

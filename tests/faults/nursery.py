@@ -13,11 +13,18 @@ from typing import NoReturn
 
 import gateway.app
 import gateway.cli.serve
+import gateway.journal.postgres
 from gateway.cli.application import main
 from gateway.fhir import shape
 from gateway.policy.engines import standard_engines
 
-_PRELOADED = (gateway.app, gateway.cli.serve, standard_engines(), shape.check({"resourceType": "Observation"}))
+_PRELOADED = (
+    gateway.app,
+    gateway.cli.serve,
+    gateway.journal.postgres,
+    standard_engines(),
+    shape.check({"resourceType": "Observation"}),
+)
 
 
 def _become(arguments: list[str], environment: dict[str, str], log: str) -> NoReturn:

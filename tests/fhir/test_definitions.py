@@ -9,10 +9,12 @@ from zipfile import ZipFile
 import pytest
 from pydantic import ValidationError
 
+from gateway.definitions import rows
 from gateway.definitions.codes import expand
 from gateway.definitions.generate import generate, main
 from gateway.definitions.paths import plain_paths
 from gateway.definitions.sources import CodeSystem, ValueSet
+from gateway.fhir.model import files
 
 PROFILE = "http://hl7.org/fhir/StructureDefinition/"
 
@@ -189,6 +191,40 @@ def test_the_same_jar_gives_the_same_bytes(jar: Path, tmp_path: Path, capsys: py
         contents.append([path.read_bytes() for path in sorted(folder.iterdir())])
     assert contents[0] == contents[1]
     assert "r4-elements.json" in capsys.readouterr().out
+
+
+def test_a_gateway_reads_what_was_written_and_nothing_else(jar: Path, tmp_path: Path) -> None:
+    other = json.dumps({"r5-elements.json": "of another release"})
+    (tmp_path / files.DIGESTS).write_text(other)
+    written = generate(jar, "R4", tmp_path)
+    for path in written:
+        assert files.read(tmp_path, path.name) == json.loads(path.read_text())
+    digests = json.loads((tmp_path / files.DIGESTS).read_text())
+    assert digests.keys() == {"r5-elements.json", *(path.name for path in written)}
+
+
+@pytest.mark.parametrize(
+    ("section", "content"),
+    [
+        ("elements", {"paths": {"Thing": {"id": {"kinds": ["id"]}}}}),
+        ("elements", {"paths": {"Thing": {"id": {"types": "id"}}}}),
+        ("elements", {"paths": {"Thing": {"id": {"types": ["id"], "min": "1"}}}}),
+        ("patient-compartment", {"types": {"Thing": {"paths": ["subject"]}}}),
+        ("search", {"common": {"_id": {"type": "string", "paths": []}}}),
+    ],
+)
+def test_a_row_that_no_gateway_understands_stops_the_generator(
+    section: files.Section, content: dict[str, object]
+) -> None:
+    sound: dict[files.Section, dict[str, object]] = {
+        "elements": {name: {} for name in ("resources", "primitives", "parents", "abstract", "paths", "values")},
+        "patient-compartment": {"types": {}},
+        "search": {"types": {}, "common": {}},
+    }
+    whole = {"source": {}, **sound[section]}
+    rows.check(section, json.dumps(whole).encode())
+    with pytest.raises(ValidationError):
+        rows.check(section, json.dumps(whole | content).encode())
 
 
 def test_definitions_of_another_version_stop_the_generator(tmp_path: Path) -> None:

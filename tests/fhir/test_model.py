@@ -1,12 +1,15 @@
 """Invariants of the generated model files; nothing is generated here."""
 
+import json
 import re
+import shutil
+from pathlib import Path
 from typing import cast
 
 import pytest
 
-from gateway.fhir.model import Field, load, search_parameters
-from gateway.fhir.model.files import CompartmentFile, ElementsFile, SearchFile, text
+from gateway.definitions import rows
+from gateway.fhir.model import Field, files, load, search_parameters
 from tests.fhir.cases import Row, label, sections
 
 MODEL = load()
@@ -36,7 +39,7 @@ def test_the_published_schemas_have_the_same_types() -> None:
 
 @pytest.mark.parametrize("row", TABLE["foreign"], ids=label)
 def test_no_element_comes_from_a_server_of_its_own_or_a_later_release(row: Row) -> None:
-    elements = ElementsFile.model_validate_json(text("R4", "elements")).paths[str(row["type"])]
+    elements = files.elements("R4")["paths"][str(row["type"])]
     assert elements.keys().isdisjoint(cast("list[str]", row["elements"]))
 
 
@@ -111,9 +114,9 @@ def test_search_paths_lead_somewhere() -> None:
 
 def test_files_say_where_they_come_from() -> None:
     sources = [
-        ElementsFile.model_validate_json(text("R4", "elements")).source,
-        CompartmentFile.model_validate_json(text("R4", "patient-compartment")).source,
-        SearchFile.model_validate_json(text("R4", "search")).source,
+        files.elements("R4")["source"],
+        files.compartment("R4")["source"],
+        files.search("R4")["source"],
     ]
     for source in sources:
         assert source == sources[0]
@@ -122,6 +125,37 @@ def test_files_say_where_they_come_from() -> None:
         hashes = source["sha256"]
         assert isinstance(hashes, dict)
         assert all(re.fullmatch(r"[0-9a-f]{64}", sha256) for sha256 in hashes.values())
+
+
+SHIPPED = sorted(path.name for path in Path(files.__file__).parent.glob("r*.json"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_row_of_a_shipped_file_is_one_that_a_gateway_understands(name: str) -> None:
+    section = cast("files.Section", name.removesuffix(".json").partition("-")[2])
+    rows.check(section, (Path(files.__file__).parent / name).read_bytes())
+
+
+def test_every_shipped_file_has_its_digest() -> None:
+    digests = json.loads((Path(files.__file__).parent / files.DIGESTS).read_text())
+    assert sorted(digests) == SHIPPED
+    assert {"r4-elements.json", "r4b-elements.json", "r5-elements.json", "r4-search.json"} <= set(SHIPPED)
+
+
+def test_a_file_that_was_changed_is_refused(tmp_path: Path) -> None:
+    kept = Path(files.__file__).parent
+    for name in ("r4-patient-compartment.json", files.DIGESTS):
+        shutil.copy(kept / name, tmp_path)
+    path = tmp_path / "r4-patient-compartment.json"
+    assert files.read(tmp_path, path.name) == files.compartment("R4")
+    path.write_text(path.read_text().replace('"subject":"subject"', '"subject":"encounter"', 1))
+    with pytest.raises(ValueError, match=r"r4-patient-compartment\.json is not the file that was generated"):
+        files.read(tmp_path, path.name)
+
+
+def test_a_release_without_files_is_told_as_such() -> None:
+    with pytest.raises(FileNotFoundError):
+        files.elements("R6")
 
 
 def test_a_release_that_is_not_shipped_is_refused() -> None:

@@ -6,10 +6,11 @@ names of the JSON format (`valueQuantity`), each knowing its group (`value`).
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from gateway.fhir.model.files import CompartmentFile, ElementsFile, PathRow, SearchFile, text
+from gateway.fhir.model import files
+from gateway.fhir.model.files import ElementsFile, PathRow
 
 RELEASES = ("R4",)
 CHOICE = "[x]"
@@ -77,53 +78,70 @@ def load(release: str = "R4") -> Model:
     """The model of a release; raises ValueError for one that is not shipped."""
     if release not in RELEASES:
         raise ValueError(f"no FHIR model of release {release}; there are: {', '.join(RELEASES)}")
-    elements = ElementsFile.model_validate_json(text(release, "elements"))
-    compartment = CompartmentFile.model_validate_json(text(release, "patient-compartment"))
+    elements = files.elements(release)
+    field = functools.cache(functools.partial(_field, elements))
     return Model(
         release=release,
-        resources=frozenset(elements.resources),
-        primitives=frozenset(elements.primitives),
-        fields={path: dict(_fields(path, elements)) for path in elements.paths},
-        values=elements.values,
+        resources=frozenset(elements["resources"]),
+        primitives=frozenset(elements["primitives"]),
+        fields={path: dict(_fields(path, elements, field)) for path in elements["paths"]},
+        values={url: tuple(codes) for url, codes in elements["values"].items()},
         compartment={
             name: CompartmentEntry(
-                paths=tuple(tuple(path.split(".")) for path in row.paths), subject=tuple(row.subject.split("."))
+                paths=tuple(tuple(path.split(".")) for path in row["paths"]), subject=tuple(row["subject"].split("."))
             )
-            for name, row in compartment.types.items()
+            for name, row in files.compartment(release)["types"].items()
         },
     )
 
 
-def _fields(path: str, elements: ElementsFile) -> Iterator[tuple[str, Field]]:
-    for name, row in elements.paths[path].items():
+def _fields(path: str, elements: ElementsFile, field: Callable[..., Field]) -> Iterator[tuple[str, Field]]:
+    """The JSON properties of a path. Most are those of other paths as well: `field` makes each once."""
+    paths = elements["paths"]
+    for name, row in paths[path].items():
+        inner = row.get("content") or (below if (below := f"{path}.{name}") in paths else None)
         group = name.removesuffix(CHOICE) if name.endswith(CHOICE) else None
-        inner = row.content or (f"{path}.{name}" if f"{path}.{name}" in elements.paths else None)
-        for type_name in (inner,) if inner else row.types:
+        about = (row.get("max", "1") != "1", row.get("min", 0) > 0, group, row.get("binding"))
+        for type_name in (inner,) if inner else row["types"]:
             json_name = f"{group}{type_name[0].upper()}{type_name[1:]}" if group else name
-            field = Field(
-                name=json_name,
-                type=type_name,
-                primitive=type_name in elements.primitives or type_name.startswith("System."),
-                many=row.max != "1",
-                required=row.min > 0,
-                group=group,
-                binding=row.binding,
-                targets=row.targets if type_name == "Reference" else (),
-            )
-            yield json_name, field
+            targets = tuple(row.get("targets", ())) if type_name == "Reference" else ()
+            yield json_name, field(json_name, type_name, *about, targets)
+
+
+def _field(  # noqa: PLR0917 (what is cached has no names)
+    elements: ElementsFile,
+    name: str,
+    type_name: str,
+    many: bool,
+    required: bool,
+    group: str | None,
+    binding: str | None,
+    targets: tuple[str, ...],
+) -> Field:
+    return Field(
+        name=name,
+        type=type_name,
+        primitive=type_name in elements["primitives"] or type_name.startswith("System."),
+        many=many,
+        required=required,
+        group=group,
+        binding=binding,
+        targets=targets,
+    )
 
 
 @functools.cache
 def search_parameters(release: str = "R4") -> Mapping[str, Mapping[str, SearchParameter]]:
     """Per resource type the search parameters that a payload alone decides, by code."""
     model = load(release)
-    content = SearchFile.model_validate_json(text(release, "search"))
+    content = files.search(release)
     return {
         name: {
             code: SearchParameter(
-                type=row.type, paths=tuple(found for path in row.paths for found in _search_paths(model, name, path))
+                type=row["type"],
+                paths=tuple(found for path in row["paths"] for found in _search_paths(model, name, path)),
             )
-            for code, row in (content.common | content.types.get(name, {})).items()
+            for code, row in (content["common"] | content["types"].get(name, {})).items()
         }
         for name in model.resources
     }
@@ -132,7 +150,7 @@ def search_parameters(release: str = "R4") -> Mapping[str, Mapping[str, SearchPa
 def _search_paths(model: Model, type_name: str, row: PathRow) -> Iterator[SearchPath]:
     """The JSON names of a path: a choice element stands for each of its types, or for the one it is cast to."""
     open_paths: list[tuple[tuple[str, ...], str]] = [((), type_name)]
-    for name in row.path.split("."):
+    for name in row["path"].split("."):
         open_paths = [
             ((*names, field.name), field.type)
             for names, at in open_paths
@@ -140,5 +158,5 @@ def _search_paths(model: Model, type_name: str, row: PathRow) -> Iterator[Search
             if name in (field.name, field.group)
         ]
     for names, found in open_paths:
-        if row.as_type in (None, found):
-            yield SearchPath(names=names, type=found, target=row.target)
+        if row.get("as_type") in (None, found):
+            yield SearchPath(names=names, type=found, target=row.get("target"))
