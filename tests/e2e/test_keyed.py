@@ -28,15 +28,14 @@ def test_the_same_again_is_answered_from_the_record(door: Door, interaction: str
         path = f"Observation/{unique('keyed')}"
         record = result(id=path.partition("/")[2])
     if interaction == "update":
-        assert door.ask("PUT", path, content=text({**record, "status": "preliminary"})).status_code == 201
+        assert door.ask("PUT", path, content=text({**record, "status": "amended"})).status_code == 201
     first, second = keyed(door, key, record, path), keyed(door, key, record, path)
     assert first.status_code == second.status_code == (200 if interaction == "update" else 201), second.text
     assert second.headers["idempotent-replayed"] == "true"
     assert second.headers["x-original-decision-id"] == first.headers["x-decision-id"]
-    assert second.headers["location"] == first.headers["location"]
-    assert second.headers["etag"] == first.headers["etag"]
-    where = first.headers["location"].removeprefix(f"{door.base}/").partition("/_history")[0]
-    assert versions(door, where) == (2 if interaction == "update" else 1)
+    assert second.headers.get("location") == first.headers.get("location")
+    assert second.headers["etag"] == first.headers["etag"] == ('W/"2"' if interaction == "update" else 'W/"1"')
+    assert versions(door, f"Observation/{first.json()['id']}") == (2 if interaction == "update" else 1)
 
 
 def test_another_body_under_the_key_is_refused(door: Door) -> None:
@@ -62,6 +61,7 @@ def test_a_client_that_lost_its_answer_with_the_gateway_asks_again(own_door: Doo
     own_door.start(FHIR_GATEWAY_CRASH_AT=point)
     with pytest.raises(httpx.TransportError):
         keyed(own_door, key, record, path)
+    own_door.process.stop()
     own_door.start()
     until = time.monotonic() + _SETTLED_SECONDS
     while (again := keyed(own_door, key, record, path)).status_code in (409, 503):
