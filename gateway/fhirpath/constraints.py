@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from gateway.fhirpath.engine import FAILURES, Failure, Outcome, Program, failed
-from gateway.fhirpath.env import Env, Expr
-from gateway.fhirpath.items import LISTS, PLAIN, TRUE, Collection, Element, Type, Types, elements, lift, plain
+from gateway.fhirpath.env import Expr, begun
+from gateway.fhirpath.items import LISTS, PLAIN, TRUE, Collection, Element, Type, Types, element_at, elements, lift, plain
 from gateway.fhirpath.tree import Binary, Function, Node
 
 BUDGET: Final = 50_000_000  # units of work of a whole pass
@@ -83,7 +83,7 @@ class Constraints:
         places.
         """
         start = lift(resource, self._types)
-        env = Env(start, start, _NOTHING, _NOTHING, now, self._types, strict=False, budget=budget)
+        env = begun(start, start, _NOTHING, _NOTHING, now, self._types, strict=False, budget=budget)
         broken: list[Broken] = []
         waiting = self._roots(start)
         while waiting:
@@ -142,7 +142,7 @@ class Constraints:
             if kind is not None and type(child) is not list and kind[1] not in value and child is not None:
                 rules = kind[3] if type(child) in PLAIN and not every else kind[2]
                 if rules or every:
-                    waiting.append((Element(child, kind[0]), rules, resource, root, spot, key, None))
+                    waiting.append((element_at(child, kind[0]), rules, resource, root, spot, key, None))
             else:
                 kind = kind or self._kind(owner, key, value, kinds)
                 if kind is not None:

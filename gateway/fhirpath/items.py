@@ -137,10 +137,18 @@ class Element:
 
     __slots__ = ("extra", "type", "value")
 
-    def __init__(self, value: object, type_: Type, extra: Mapping[str, object] | None = None) -> None:
-        self.value = value
-        self.type = type_
-        self.extra = extra
+    value: object
+    type: Type
+    extra: Mapping[str, object] | None
+
+
+def element_at(value: object, type_: Type, extra: Mapping[str, object] | None = None) -> Element:
+    """An element. The class has no `__init__`, which would take as long again: many elements are made."""
+    made = Element()
+    made.value = value
+    made.type = type_
+    made.extra = extra
+    return made
 
 
 Item: TypeAlias = Element | bool | int | Decimal | str | Temporal | Quantity
@@ -179,15 +187,15 @@ def element(value: object, type_: Type, extra: object, types: Types) -> Element:
         said = value.get("resourceType")
         if isinstance(said, str):
             type_ = types.of(said)
-    return Element(value, type_, extra if extra is not None and isinstance(extra, Mapping) else None)
+    return element_at(value, type_, extra if extra is not None and isinstance(extra, Mapping) else None)
 
 
 def lift(value: object, types: Types) -> Collection:
     """JSON from outside as a collection; a resource gets its type."""
     if type(value) is dict:
-        return [Element(value, types.said_by(value))]
+        return [element_at(value, types.said_by(value))]
     if type(value) is str:
-        return [Element(value, types.plain)]
+        return [element_at(value, types.plain)]
     if value is None:
         return []
     if isinstance(value, LISTS):
@@ -228,9 +236,9 @@ def elements(value: object, extra: object, type_: Type, types: Types) -> Collect
     """The items of one key of JSON and its `_` sibling."""
     if extra is None and not type_.is_any:
         if type(value) is list:
-            return [Element(one, type_) for one in value]
+            return [element_at(one, type_) for one in value]
         if type(value) is not tuple:
-            return [] if value is None else [Element(value, type_)]
+            return [] if value is None else [element_at(value, type_)]
     if not isinstance(value, LISTS) and not isinstance(extra, LISTS):
         return [] if value is None and extra is None else [element(value, type_, extra, types)]
     values = value if isinstance(value, LISTS) else ()

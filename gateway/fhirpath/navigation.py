@@ -15,6 +15,7 @@ from gateway.fhirpath.items import (
     Item,
     Type,
     Types,
+    element_at,
     elements,
     members,
     untyped,
@@ -88,8 +89,8 @@ def _of(item: Item, name: str, types: Types) -> Collection:
             if sibling not in item.value:
                 child = item.value.get(key)
                 if type(child) is list:
-                    return [Element(one, type_) for one in child]
-                return NONE if child is None else [Element(child, type_)]
+                    return [element_at(one, type_) for one in child]
+                return NONE if child is None else [element_at(child, type_)]
     return members(item, name, types)
 
 
@@ -124,12 +125,12 @@ def _along(env: Env, value: object, type_: Type, names: tuple[str, ...], item: E
             return NONE
         if type(value) is list:
             if len(value) != 1:
-                found: Collection = [Element(one, type_) for one in value]
+                found: Collection = [element_at(one, type_) for one in value]
                 return found if at + 1 == len(names) else _each(env, found, names[at + 1 :], env.types)
             value = value[0]
     else:
-        return [Element(value, type_)]
-    start = Element(value, type_) if item is None or at else item
+        return [element_at(value, type_)]
+    start = element_at(value, type_) if item is None or at else item
     return _each(env, [start], names[at:], env.types)
 
 
@@ -221,9 +222,9 @@ def _add_children(value: dict[str, object], owner: Type, found: Collection, type
         if type_.is_any:
             found += elements(child, None, type_, types)
         elif type(child) is list:
-            found += [Element(one, type_) for one in child]
+            found += [element_at(one, type_) for one in child]
         elif child is not None:
-            found.append(Element(child, type_))
+            found.append(element_at(child, type_))
     return True
 
 
