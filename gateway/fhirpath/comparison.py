@@ -76,28 +76,17 @@ def on_member(operator: str, name: str, fixed: Collection, otherwise: Expr) -> E
     found, other = (FALSE, TRUE) if operator == "!=" else (TRUE, FALSE)
 
     def evaluate(env: Env) -> Collection:
-        this = env.this
-        text = _simple_text(this[0], name) if len(this) == 1 else None
-        if text is None:
-            return otherwise(env)
-        env.left -= 2
-        if env.left < 0:
-            raise BudgetExceeded
-        return found if text in texts else other
+        item = env.this[0] if len(env.this) == 1 else None
+        if type(item) is Element and type(item.value) is dict:
+            text = item.value.get(item.type.texts[name])
+            if type(text) is str:
+                env.left -= 2
+                if env.left < 0:
+                    raise BudgetExceeded
+                return found if text in texts else other
+        return otherwise(env)
 
     return evaluate
-
-
-def _simple_text(item: Item, name: str) -> str | None:
-    """The string that an element of an item is, when it is no choice and no date."""
-    if type(item) is not Element or type(item.value) is not dict:
-        return None
-    field = item.type.fields[name]
-    if field is None or field.simple is None:
-        return None
-    key, _, type_ = field.simple
-    value = item.value.get(key)
-    return value if type(value) is str and type_.read is None else None
 
 
 def short_text(values: Collection) -> str | None:
@@ -189,14 +178,16 @@ def _contains(left: Collection, right: Collection) -> Collection:
     return boolean(equality.is_in(right[0], left)) if right else NONE
 
 
-def _ordered(left: Expr, right: Expr, holds: Callable[[int], bool]) -> Expr:
+def _ordered(left: Expr, right: Expr, answers: tuple[Collection, Collection, Collection]) -> Expr:
     def evaluate(env: Env) -> Collection:
         one, other = left(env), right(env)
         env.left -= 2
         if len(one) == 1 == len(other):
-            first, second = _short_number(one[0]), _short_number(other[0])
-            if first is not None and second is not None and (type(first) is int or type(second) is int):
-                return TRUE if holds((first > second) - (first < second)) else FALSE
+            first = _short_number(one[0])
+            if first is not None:
+                second = _short_number(other[0])
+                if second is not None and (type(first) is int or type(second) is int):
+                    return answers[(first > second) - (first < second)]
             env.left -= work_of(one[0]) + work_of(other[0])
             if env.left < 0:
                 raise BudgetExceeded
@@ -205,7 +196,7 @@ def _ordered(left: Expr, right: Expr, holds: Callable[[int], bool]) -> Expr:
             env.read(one)
             env.read(other)
             order = equality.order(one, other)
-        return NONE if order is None else TRUE if holds(order) else FALSE
+        return NONE if order is None else answers[order]
 
     return evaluate
 
@@ -226,11 +217,12 @@ def _short_number(item: Item) -> int | float | None:
     return value if type(value) is float else None
 
 
-_ORDERS: Final[dict[str, Callable[[int], bool]]] = {
-    "<": lambda order: order < 0,
-    "<=": lambda order: order <= 0,
-    ">": lambda order: order > 0,
-    ">=": lambda order: order >= 0,
+# For what is as much, for more, and, as index -1, for less.
+_ORDERS: Final = {
+    "<": (FALSE, FALSE, TRUE),
+    "<=": (TRUE, FALSE, TRUE),
+    ">": (FALSE, TRUE, FALSE),
+    ">=": (TRUE, TRUE, FALSE),
 }
 _EXACT: Final = 2**53
 _EQUALITIES: Final = {"=": (FALSE, TRUE), "!=": (TRUE, FALSE)}  # for two that are not alike, and for two that are

@@ -84,13 +84,16 @@ def _of(item: Item, name: str, types: Types) -> Collection:
     """As `members`; simple, as most are, is told apart first: see `_along`."""
     if type(item) is Element and type(item.value) is dict:
         field = item.type.fields[name]
-        if field is not None and field.simple is not None:
-            key, sibling, type_ = field.simple
+        if field is not None and field.first is not None:
+            key, sibling, type_ = field.first
             if sibling not in item.value:
                 child = item.value.get(key)
                 if type(child) is list:
                     return [element_at(one, type_) for one in child]
-                return NONE if child is None else [element_at(child, type_)]
+                if child is not None:
+                    return [element_at(child, type_)]
+                if field.simple is not None:
+                    return NONE
     return members(item, name, types)
 
 

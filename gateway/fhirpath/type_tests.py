@@ -112,7 +112,12 @@ def _as_step(_holds: Callable[[Item], bool], narrow: Callable[[Item], bool]) -> 
 
 
 def _of_type_step(_holds: Callable[[Item], bool], narrow: Callable[[Item], bool]) -> Step:
-    return lambda _env, focus: [item for item in focus if narrow(item)]
+    def step(_env: Env, focus: Collection) -> Collection:
+        if len(focus) == 1:
+            return focus if narrow(focus[0]) else NONE
+        return [item for item in focus if narrow(item)]
+
+    return step
 
 
 _TESTS: Final = {"is": _is_step, "as": _as_step, "ofType": _of_type_step}
