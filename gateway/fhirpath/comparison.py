@@ -72,6 +72,8 @@ def on_member(operator: str, name: str, fixed: Collection, otherwise: Expr) -> E
     """
     if operator not in _OF_TEXTS or not all(type(value) is str for value in fixed):
         return None
+    if operator != "in" and len(fixed) != 1:
+        return None  # one string is not equal to several
     texts = frozenset(value for value in fixed if isinstance(value, str))
     found, other = (FALSE, TRUE) if operator == "!=" else (TRUE, FALSE)
 

@@ -140,6 +140,21 @@ def test_the_short_ways_of_strings_variables_and_moments(expression: str, expect
     assert _value(expression, 1) == expected
 
 
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("status = ('a' | 'b')", [False]),
+        ("status != ('a' | 'b')", [True]),
+        ("note.where(text = ('m' | 'n')).exists()", [False]),
+        ("note.where(text != ('m' | 'n')).count()", [2]),
+        ("status in ('a' | 'b')", [True]),
+    ],
+)
+def test_one_string_equals_no_several(expression: str, expected: list[object]) -> None:
+    """The short way once took `=` beside several strings for `in`."""
+    assert _value(expression, 1) == expected
+
+
 def test_long_strings_are_joined_and_compared_the_long_way() -> None:
     long = "x" * 1000
     assert _value("status & %plain.text", 1, long) == [long * 2]
