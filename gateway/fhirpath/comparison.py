@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from gateway.fhirpath import equality
+from gateway.fhirpath.criteria import Condition
 from gateway.fhirpath.env import TEXT_STEP, Env, Expr, work_of
 from gateway.fhirpath.items import (
     FALSE,
@@ -65,22 +66,19 @@ def _membership(left: Expr, right: Expr, compare: "_Compare") -> Expr:
     return evaluate
 
 
-def on_member(operator: str, name: str, fixed: Collection, otherwise: Expr) -> Expr | None:
-    """`name = 'text'` and `name in ('a' | 'b')` on one JSON object, as most criteria are, without any collection.
+def on_member(condition: Condition, otherwise: Expr) -> Expr:
+    """`name = 'text'` and `name in ('a' | 'b')` on one JSON object, without any collection.
 
-    `otherwise` compares whatever is not so simple. None: the operator or the right side is another.
+    `otherwise` compares whatever is not so simple.
     """
-    if operator not in _OF_TEXTS or not all(type(value) is str for value in fixed):
-        return None
-    if operator != "in" and len(fixed) != 1:
-        return None  # one string is not equal to several
-    texts = frozenset(value for value in fixed if isinstance(value, str))
-    found, other = (FALSE, TRUE) if operator == "!=" else (TRUE, FALSE)
+    name, texts, is_wanted, _ = condition
+    found, other = (TRUE, FALSE) if is_wanted else (FALSE, TRUE)
 
     def evaluate(env: Env) -> Collection:
         item = env.this[0] if len(env.this) == 1 else None
         if type(item) is Element and type(item.value) is dict:
-            text = item.value.get(item.type.texts[name])
+            keys = item.type.texts[name]
+            text = None if keys is None else item.value.get(keys[0])
             if type(text) is str:
                 env.left -= 2
                 if env.left < 0:
@@ -228,7 +226,6 @@ _ORDERS: Final = {
 }
 _EXACT: Final = 2**53
 _EQUALITIES: Final = {"=": (FALSE, TRUE), "!=": (TRUE, FALSE)}  # for two that are not alike, and for two that are
-_OF_TEXTS: Final = frozenset({"=", "!=", "in"})
 _LIKE: Final = {"~": (TRUE, FALSE), "!~": (FALSE, TRUE)}
 _Compare: TypeAlias = Callable[[Collection, Collection], Collection]
 _COMPARES: Final[dict[str, _Compare]] = {

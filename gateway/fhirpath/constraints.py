@@ -10,7 +10,19 @@ from typing import Final, NamedTuple, TypeAlias
 
 from gateway.fhirpath.engine import FAILURES, Failure, Outcome, Program, failed
 from gateway.fhirpath.env import Expr, begun
-from gateway.fhirpath.items import LISTS, PLAIN, TRUE, Collection, Element, Type, Types, element_at, elements, lift, plain
+from gateway.fhirpath.items import (
+    LISTS,
+    PLAIN,
+    TRUE,
+    Collection,
+    Element,
+    Type,
+    Types,
+    element_at,
+    elements,
+    lift,
+    plain,
+)
 from gateway.fhirpath.tree import Binary, Function, Node
 
 BUDGET: Final = 50_000_000  # units of work of a whole pass

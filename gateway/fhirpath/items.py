@@ -67,8 +67,8 @@ class Fields(dict[str, "Field | None"]):
         return self.setdefault(name, self._types.field(self._owner, name))
 
 
-class Texts(dict[str, "str | None"]):
-    """The keys in JSON by the names in expressions, of those elements whose JSON string is a string of the language.
+class Texts(dict[str, "tuple[str, str] | None"]):
+    """Key in JSON and `_` sibling by the names in expressions, of those elements whose JSON string is a string there.
 
     None: there is no such element, or it is a choice, or what FHIR writes as a string is something else (a date).
     """
@@ -79,10 +79,10 @@ class Texts(dict[str, "str | None"]):
         super().__init__()
         self._fields = fields
 
-    def __missing__(self, name: str) -> str | None:
+    def __missing__(self, name: str) -> tuple[str, str] | None:
         field = self._fields[name]
         simple = None if field is None else field.simple
-        return self.setdefault(name, None if simple is None or simple[2].read is not None else simple[0])
+        return self.setdefault(name, None if simple is None or simple[2].read is not None else simple[:2])
 
 
 class Type:

@@ -137,6 +137,27 @@ def _along(env: Env, value: object, type_: Type, names: tuple[str, ...], item: E
     return _each(env, [start], names[at:], env.types)
 
 
+def reached(value: object, type_: Type, names: tuple[str, ...]) -> tuple[list[object], Type] | None:
+    """What the names lead to, and its type, where each leads to one simple thing, and the last to any number.
+
+    Simple: as in `_along`. None: it is not so simple.
+    """
+    values = [value]
+    for name in names:
+        if len(values) != 1:
+            return None
+        (value,) = values
+        field = type_.fields[name] if type(value) is dict else None
+        if field is None or field.simple is None or type(value) is not dict or field.simple[1] in value:
+            return None
+        key, _, type_ = field.simple
+        child = value.get(key)
+        if child is None:
+            return [], type_
+        values = child if type(child) is list else [child]
+    return values, type_
+
+
 def _each(env: Env, focus: Collection, names: tuple[str, ...], types: Types) -> Collection:
     """Along the names from any number of items, name by name."""
     for name in names:
