@@ -152,8 +152,9 @@ class Constraints:
         for key, child in reversed(value.items()):
             kind = kinds.get(key)
             if kind is not None and type(child) is not list and kind[1] not in value and child is not None:
-                rules = kind[3] if type(child) in PLAIN and not every else kind[2]
-                if rules or every:
+                is_plain = type(child) in PLAIN and not every
+                rules = kind[3] if is_plain else kind[2]
+                if rules or not is_plain:
                     waiting.append((element_at(child, kind[0]), rules, resource, root, spot, key, None))
             else:
                 kind = kind or self._kind(owner, key, value, kinds)
