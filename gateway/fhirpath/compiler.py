@@ -347,7 +347,9 @@ def _leading(nodes: list[Node]) -> list[str]:
 
 def _asks_for_content(node: Binary) -> bool:
     """Whether this is `hasValue() or (children().count() > id.count())`."""
-    return node.operator == "or" and _text(node.left) == "hasValue()" and _text(node.right) == _MORE_THAN_ID
+    if node.operator != "or" or not isinstance(node.left, Function):
+        return False
+    return _text(node.left) == "hasValue()" and _text(node.right) == _MORE_THAN_ID
 
 
 def _text(node: Node) -> str:
