@@ -7,7 +7,7 @@ elements is one string or absent. What is not so simple is asked of the criterio
 from typing import Final, NamedTuple, TypeAlias
 
 from gateway.fhirpath.env import Env, Expr, Step
-from gateway.fhirpath.items import FALSE, NONE, TRUE, BudgetExceeded, Collection, Element, Texts, element_at
+from gateway.fhirpath.items import FALSE, NONE, TRUE, BudgetExceeded, Collection, Element, Type, element_at
 from gateway.fhirpath.logic import Truth
 from gateway.fhirpath.navigation import reached
 
@@ -16,6 +16,21 @@ _WORK: Final = 2
 
 # The name of an element, strings, whether it has to be one of them or none, and the units that its absence costs.
 Condition: TypeAlias = tuple[str, frozenset[str], bool, int]
+# As a Condition, with the key in JSON and the `_` sibling for the name.
+_Part: TypeAlias = tuple[str, str, frozenset[str], bool, int]
+
+
+class _Parts(dict[Type, tuple[_Part, ...]]):
+    """What `_on` says of the types that were met: bounded by the model."""
+
+    __slots__ = ("_conditions",)
+
+    def __init__(self, conditions: tuple[Condition, ...]) -> None:
+        super().__init__()
+        self._conditions = conditions
+
+    def __missing__(self, type_: Type) -> tuple[_Part, ...]:
+        return self.setdefault(type_, _on(type_, self._conditions))
 
 
 class Criterion(NamedTuple):
@@ -33,6 +48,7 @@ class Criterion(NamedTuple):
 def asked(name: str, criterion: Criterion) -> Step:
     """`where`, `exists` or `all` with a criterion."""
     conditions, whole, truth, size = criterion
+    parts = _Parts(conditions)
 
     def where(env: Env, focus: Collection) -> Collection:
         if not focus:
@@ -41,10 +57,7 @@ def asked(name: str, criterion: Criterion) -> Step:
         found: Collection = []
         for at, item in enumerate(focus):
             env.left -= 1
-            if type(item) is Element and type(item.value) is dict:
-                work = _asked(item.value, item.type.texts, conditions)
-            else:
-                work = 0
+            work = _asked(item.value, parts[item.type]) if type(item) is Element and type(item.value) is dict else 0
             if work:
                 env.left -= size + abs(work)
                 holds: bool | None = work > 0
@@ -72,6 +85,7 @@ def sifted(names: tuple[str, ...], name: str, criterion: Criterion, otherwise: E
     """
     between = 2 * (len(names) - 1)
     conditions, _, _, size = criterion
+    parts = _Parts(conditions)
 
     def evaluate(env: Env) -> Collection:
         item = env.this[0] if len(env.this) == 1 else None
@@ -79,15 +93,18 @@ def sifted(names: tuple[str, ...], name: str, criterion: Criterion, otherwise: E
         if place is None:
             return otherwise(env)
         values, type_ = place
-        work = between + 1 + len(values) * (2 + size)
+        work = between + 1 + len(values)
+        if work > env.left:
+            raise BudgetExceeded
+        asked_of = parts[type_]
         kept = []
         for value in values:
-            units = _asked(value, type_.texts, conditions) if type(value) is dict else 0
+            units = _asked(value, asked_of) if type(value) is dict else 0
             if not units:
                 return otherwise(env)
             if units > 0:
                 kept.append(value)
-            work += abs(units)
+            work += 1 + size + abs(units)
         if name == "where":
             found: Collection = [element_at(value, type_) for value in kept]
         elif name == "exists":
@@ -102,19 +119,27 @@ def sifted(names: tuple[str, ...], name: str, criterion: Criterion, otherwise: E
     return evaluate
 
 
-def _asked(value: dict[str, object], texts: Texts, conditions: tuple[Condition, ...]) -> int:
+def _on(type_: Type, conditions: tuple[Condition, ...]) -> tuple[_Part, ...]:
+    """The conditions as they are asked of JSON of a type; none when one of them asks for what is not so simple."""
+    found = []
+    for name, wanted, is_wanted, absent_work in conditions:
+        keys = type_.texts[name]
+        if keys is None:
+            return ()
+        found.append((*keys, wanted, is_wanted, absent_work))
+    return tuple(found)
+
+
+def _asked(value: dict[str, object], conditions: tuple[_Part, ...]) -> int:
     """Units that it took, negative when not all conditions hold; 0: it is not so simple."""
     units, sign = 0, 1
-    for name, wanted, is_wanted, absent_work in conditions:
-        keys = texts[name]
-        if keys is None:
-            return 0
-        text = value.get(keys[0])
+    for key, sibling, wanted, is_wanted, absent_work in conditions:
+        text = value.get(key)
         if type(text) is str:
             units += _WORK
             if (text in wanted) is not is_wanted:
                 return -units
-        elif text is None and keys[1] not in value:
+        elif text is None and sibling not in value:
             units += absent_work
             sign = -1  # empty, and what is asked next may still be false
         else:

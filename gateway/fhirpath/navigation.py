@@ -147,8 +147,10 @@ def reached(value: object, type_: Type, names: tuple[str, ...]) -> tuple[list[ob
         if len(values) != 1:
             return None
         (value,) = values
-        field = type_.fields[name] if type(value) is dict else None
-        if field is None or field.simple is None or type(value) is not dict or field.simple[1] in value:
+        if type(value) is not dict:
+            return None
+        field = type_.fields[name]
+        if field is None or field.simple is None or field.simple[1] in value:
             return None
         key, _, type_ = field.simple
         child = value.get(key)

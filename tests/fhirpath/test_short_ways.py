@@ -78,6 +78,8 @@ def _value(expression: str, number: object, text: str = "a") -> list[object]:
         (0.1, "value.ofType(Quantity).value >= 0.1", True),
         (0.1, "value.ofType(Quantity).value <= 0.1", True),
         (-0.0, "value.ofType(Quantity).value >= 0", True),
+        # As a float 1e23 is less than it is written.
+        (1e23, "value.ofType(Quantity).value >= 100000000000000000000000", True),
         (1e300, "value.ofType(Quantity).value > 5", True),
         (3, "%plain.number > 2.5", True),
         (3, "%plain.number < 4", True),
@@ -99,6 +101,7 @@ def test_numbers_are_ordered_as_they_are_written(number: object, expression: str
         ("(status | 'b') = (status | 'c')", [False]),
         ("(status | 'b') & 'c'", []),
         ("note.defineVariable('x', text).select(%x)", ["m", "n", "m", "n"]),
+        ("note.where(false).where($this.text.exists())", []),
         ("note.where(false).iif(true, text).empty()", [True]),
         ("id.count()", [2]),
         ("select(children().count() > id.count())", [True]),
