@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from gateway.fhirpath import equality
+from gateway.fhirpath.criteria import Condition
 from gateway.fhirpath.env import TEXT_STEP, Env, Expr, work_of
 from gateway.fhirpath.items import (
     FALSE,
@@ -65,39 +66,27 @@ def _membership(left: Expr, right: Expr, compare: "_Compare") -> Expr:
     return evaluate
 
 
-def on_member(operator: str, name: str, fixed: Collection, otherwise: Expr) -> Expr | None:
-    """`name = 'text'` and `name in ('a' | 'b')` on one JSON object, as most criteria are, without any collection.
+def on_member(condition: Condition, otherwise: Expr) -> Expr:
+    """`name = 'text'` and `name in ('a' | 'b')` on one JSON object, without any collection.
 
-    `otherwise` compares whatever is not so simple. None: the operator or the right side is another.
+    `otherwise` compares whatever is not so simple.
     """
-    if operator not in _OF_TEXTS or not all(type(value) is str for value in fixed):
-        return None
-    texts = frozenset(value for value in fixed if isinstance(value, str))
-    found, other = (FALSE, TRUE) if operator == "!=" else (TRUE, FALSE)
+    name, texts, is_wanted, _ = condition
+    found, other = (TRUE, FALSE) if is_wanted else (FALSE, TRUE)
 
     def evaluate(env: Env) -> Collection:
-        this = env.this
-        text = _simple_text(this[0], name) if len(this) == 1 else None
-        if text is None:
-            return otherwise(env)
-        env.left -= 2
-        if env.left < 0:
-            raise BudgetExceeded
-        return found if text in texts else other
+        item = env.this[0] if len(env.this) == 1 else None
+        if type(item) is Element and type(item.value) is dict:
+            keys = item.type.texts[name]
+            text = None if keys is None else item.value.get(keys[0])
+            if type(text) is str:
+                env.left -= 2
+                if env.left < 0:
+                    raise BudgetExceeded
+                return found if text in texts else other
+        return otherwise(env)
 
     return evaluate
-
-
-def _simple_text(item: Item, name: str) -> str | None:
-    """The string that an element of an item is, when it is no choice and no date."""
-    if type(item) is not Element or type(item.value) is not dict:
-        return None
-    field = item.type.fields[name]
-    if field is None or field.simple is None:
-        return None
-    key, _, type_ = field.simple
-    value = item.value.get(key)
-    return value if type(value) is str and type_.read is None else None
 
 
 def short_text(values: Collection) -> str | None:
@@ -189,14 +178,16 @@ def _contains(left: Collection, right: Collection) -> Collection:
     return boolean(equality.is_in(right[0], left)) if right else NONE
 
 
-def _ordered(left: Expr, right: Expr, holds: Callable[[int], bool]) -> Expr:
+def _ordered(left: Expr, right: Expr, answers: tuple[Collection, Collection, Collection]) -> Expr:
     def evaluate(env: Env) -> Collection:
         one, other = left(env), right(env)
         env.left -= 2
         if len(one) == 1 == len(other):
-            first, second = _short_number(one[0]), _short_number(other[0])
-            if first is not None and second is not None and (type(first) is int or type(second) is int):
-                return TRUE if holds((first > second) - (first < second)) else FALSE
+            first = _short_number(one[0])
+            if first is not None:
+                second = _short_number(other[0])
+                if second is not None and (type(first) is int or type(second) is int):
+                    return answers[(first > second) - (first < second)]
             env.left -= work_of(one[0]) + work_of(other[0])
             if env.left < 0:
                 raise BudgetExceeded
@@ -205,7 +196,7 @@ def _ordered(left: Expr, right: Expr, holds: Callable[[int], bool]) -> Expr:
             env.read(one)
             env.read(other)
             order = equality.order(one, other)
-        return NONE if order is None else TRUE if holds(order) else FALSE
+        return NONE if order is None else answers[order]
 
     return evaluate
 
@@ -226,15 +217,15 @@ def _short_number(item: Item) -> int | float | None:
     return value if type(value) is float else None
 
 
-_ORDERS: Final[dict[str, Callable[[int], bool]]] = {
-    "<": lambda order: order < 0,
-    "<=": lambda order: order <= 0,
-    ">": lambda order: order > 0,
-    ">=": lambda order: order >= 0,
+# For what is as much, for more, and, as index -1, for less.
+_ORDERS: Final = {
+    "<": (FALSE, FALSE, TRUE),
+    "<=": (TRUE, FALSE, TRUE),
+    ">": (FALSE, TRUE, FALSE),
+    ">=": (TRUE, TRUE, FALSE),
 }
 _EXACT: Final = 2**53
 _EQUALITIES: Final = {"=": (FALSE, TRUE), "!=": (TRUE, FALSE)}  # for two that are not alike, and for two that are
-_OF_TEXTS: Final = frozenset({"=", "!=", "in"})
 _LIKE: Final = {"~": (TRUE, FALSE), "!~": (FALSE, TRUE)}
 _Compare: TypeAlias = Callable[[Collection, Collection], Collection]
 _COMPARES: Final[dict[str, _Compare]] = {

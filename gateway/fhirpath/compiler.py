@@ -30,6 +30,7 @@ from gateway.fhirpath.closures import (
     union,
 )
 from gateway.fhirpath.comparison import COMPARISONS, comparison, on_member
+from gateway.fhirpath.criteria import ASKING, Condition, Criterion, asked, sifted
 from gateway.fhirpath.env import ROOT_NAMES, Env, Expr, Step
 from gateway.fhirpath.equality import distinct
 from gateway.fhirpath.items import NONE, Collection, EvaluationError, Types, lift, only
@@ -67,6 +68,7 @@ from gateway.fhirpath.tree import (
 from gateway.fhirpath.type_tests import TYPE_FUNCTIONS, type_test
 
 _MORE_THAN_ID: Final = "children().count() > id.count()"
+_OF_TEXTS: Final = frozenset({"=", "!=", "in"})
 _SMALL: Final = 8  # nodes of an argument that are evaluated for the work that each of them counts by itself
 
 
@@ -159,8 +161,22 @@ class Compiler:
         signature = self._library[node.name]
         if not signature.lazy:
             return eager(signature.call, tuple(self.scope(argument) for argument in node.arguments))
+        criterion = self._criterion(node)
+        if criterion is not None:
+            return asked(node.name, criterion)
         compile_argument = self._sort_argument if node.name == "sort" else self._late
         return lazy(signature.call, self.truth, tuple(compile_argument(argument) for argument in node.arguments))
+
+    def _criterion(self, node: Node) -> Criterion | None:
+        """The argument of `where` and its like, when it is made of conditions."""
+        if self._explain or not isinstance(node, Function) or node.name not in ASKING or not node.arguments:
+            return None
+        (argument,) = node.arguments
+        conditions = _conditions(argument)
+        if conditions is None:
+            return None
+        size = self._size(argument)
+        return Criterion(conditions, self._late(argument), self.truth, size if size > _SMALL else 0)
 
     def _late(self, node: Node) -> Expr:
         """An argument of a function that is lazy: a long one costs its length each time.
@@ -202,14 +218,22 @@ class Compiler:
             base = base.base
         steps.reverse()
         leading = _leading(steps)
+        rest = steps[len(leading) :]
         if isinstance(base, Member) and not self._is_type(base):
-            start = from_this(base.name, *leading, types=self.types)
-        elif isinstance(base, Variable) and base.name not in ROOT_NAMES and not self._scoped and leading:
+            return self._from_this((base.name, *leading), rest)
+        if isinstance(base, Variable) and base.name not in ROOT_NAMES and not self._scoped and leading:
             start = from_variable(base.name, *leading, types=self.types)
-        else:
-            return chain(self.compile(base), self._steps(steps))
-        rest = self._steps(steps[len(leading) :])
-        return chain(start, rest) if rest else start
+            return chain(start, self._steps(rest)) if rest else start
+        return chain(self.compile(base), self._steps(steps))
+
+    def _from_this(self, names: tuple[str, ...], steps: list[Node]) -> Expr:
+        start = from_this(*names, types=self.types)
+        criterion = self._criterion(steps[0]) if steps else None
+        if criterion is not None and isinstance(steps[0], Function):
+            name = steps[0].name
+            start = sifted(names, name, criterion, chain(start, (asked(name, criterion),)))
+            steps = steps[1:]
+        return chain(start, self._steps(steps)) if steps else start
 
     def _shortened(self, base: Node, step: Node) -> Expr | None:
         """Steps that need no collection, or not one of their own."""
@@ -272,11 +296,9 @@ class Compiler:
         return calculation(operator, left, right, _fixed(node.right))
 
     def _comparison(self, node: Binary, left: Expr, right: Expr) -> Expr:
-        fixed = _fixed(node.right)
-        compare = comparison(node.operator, left, right, fixed)
-        if fixed is None or self._explain or not isinstance(node.left, Member) or not node.left.name[:1].islower():
-            return compare
-        return on_member(node.operator, node.left.name, fixed, compare) or compare
+        compare = comparison(node.operator, left, right, _fixed(node.right))
+        condition = None if self._explain else _condition(node)
+        return compare if condition is None else on_member(condition, compare)
 
     def _type_op(self, node: TypeOp) -> Expr:
         operand, test = self.compile(node.operand), type_test(node.operator, node.type, self.types)
@@ -325,7 +347,9 @@ def _leading(nodes: list[Node]) -> list[str]:
 
 def _asks_for_content(node: Binary) -> bool:
     """Whether this is `hasValue() or (children().count() > id.count())`."""
-    return node.operator == "or" and _text(node.left) == "hasValue()" and _text(node.right) == _MORE_THAN_ID
+    if node.operator != "or" or not isinstance(node.left, Function):
+        return False
+    return _text(node.left) == "hasValue()" and _text(node.right) == _MORE_THAN_ID
 
 
 def _text(node: Node) -> str:
@@ -337,6 +361,29 @@ def _text(node: Node) -> str:
     if isinstance(node, Path):
         return f"{_text(node.base)}.{_text(node.step)}"
     return f"{_text(node.left)} {node.operator} {_text(node.right)}" if isinstance(node, Binary) else ""
+
+
+def _conditions(node: Node) -> tuple[Condition, ...] | None:
+    """What a criterion is that joins conditions by `and`, and nothing else."""
+    if not isinstance(node, Binary):
+        return None
+    if node.operator != "and":
+        found = _condition(node)
+        return None if found is None else (found,)
+    left, right = _conditions(node.left), _conditions(node.right)
+    return None if left is None or right is None else (*left, *right)
+
+
+def _condition(node: Binary) -> Condition | None:
+    """`name = 'text'`, `name != 'text'` or `name in ('a' | 'b')`."""
+    fixed = _fixed(node.right) if node.operator in _OF_TEXTS and isinstance(node.left, Member) else None
+    if fixed is None or not isinstance(node.left, Member) or not node.left.name[:1].islower():
+        return None
+    if node.operator != "in" and len(fixed) != 1:
+        return None  # one string is not equal to several
+    texts = frozenset(value for value in fixed if isinstance(value, str))
+    absent_work = 1 + len(texts) if node.operator == "in" else 1
+    return (node.left.name, texts, node.operator != "!=", absent_work) if len(texts) == len(fixed) else None
 
 
 def _fixed(node: Node) -> Collection | None:

@@ -9,8 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from gateway.fhirpath.engine import FAILURES, Failure, Outcome, Program, failed
-from gateway.fhirpath.env import Env, Expr
-from gateway.fhirpath.items import LISTS, PLAIN, TRUE, Collection, Element, Type, Types, elements, lift, plain
+from gateway.fhirpath.env import Expr, begun
+from gateway.fhirpath.items import (
+    LISTS,
+    PLAIN,
+    TRUE,
+    Collection,
+    Element,
+    Type,
+    Types,
+    element_at,
+    elements,
+    lift,
+    plain,
+)
 from gateway.fhirpath.tree import Binary, Function, Node
 
 BUDGET: Final = 50_000_000  # units of work of a whole pass
@@ -83,7 +95,7 @@ class Constraints:
         places.
         """
         start = lift(resource, self._types)
-        env = Env(start, start, _NOTHING, _NOTHING, now, self._types, strict=False, budget=budget)
+        env = begun(start, start, _NOTHING, _NOTHING, now, self._types, strict=False, budget=budget)
         broken: list[Broken] = []
         waiting = self._roots(start)
         while waiting:
@@ -139,15 +151,26 @@ class Constraints:
         number = len(value)
         for key, child in reversed(value.items()):
             kind = kinds.get(key)
-            if kind is not None and type(child) is not list and kind[1] not in value and child is not None:
-                rules = kind[3] if type(child) in PLAIN and not every else kind[2]
-                if rules or every:
-                    waiting.append((Element(child, kind[0]), rules, resource, root, spot, key, None))
-            else:
+            if kind is None or kind[1] in value:
                 kind = kind or self._kind(owner, key, value, kinds)
                 if kind is not None:
                     number += len(child) if type(child) is list else 0
                     waiting += self._several(spot, value, owner, kind, every=every)
+                continue
+            type_, _, of_any, of_values = kind
+            if type(child) is list:
+                number += len(child)
+                for at in range(len(child) - 1, -1, -1):
+                    one = child[at]
+                    is_plain = type(one) in PLAIN and not every
+                    rules = of_values if is_plain else of_any
+                    if one is not None and (rules or not is_plain):
+                        waiting.append((element_at(one, type_), rules, resource, root, spot, key, at))
+            elif child is not None:
+                is_plain = type(child) in PLAIN and not every
+                rules = of_values if is_plain else of_any
+                if rules or not is_plain:
+                    waiting.append((element_at(child, type_), rules, resource, root, spot, key, None))
         return number
 
     def _several(

@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 from gateway.fhirpath import model as models
 from gateway.fhirpath.compiler import Compiler, defines
 from gateway.fhirpath.constructs import constructs
-from gateway.fhirpath.env import Env, Expr, Given
+from gateway.fhirpath.env import Env, Expr, Given, begun
 from gateway.fhirpath.items import (
     BudgetExceeded,
     Collection,
-    Element,
     EvaluationError,
     Types,
+    element_at,
     lift,
 )
 from gateway.fhirpath.library import LIBRARY
@@ -92,8 +92,8 @@ class Program:
         """
         types = self.types
         root = lift(resource, types)
-        start: Collection = root if context is None else [Element(context[0], types.of(context[1]))]
-        env = Env(root, start, variables or _NOTHING, resolvable or _NOTHING, now, types, self.strict, budget)
+        start: Collection = root if context is None else [element_at(context[0], types.of(context[1]))]
+        env = begun(root, start, variables or _NOTHING, resolvable or _NOTHING, now, types, self.strict, budget)
         return _run(self.run, env)
 
     def given(
@@ -109,7 +109,7 @@ class Program:
 
     def on(self, given: Given, budget: int = BUDGET) -> Outcome:
         """As `evaluate`."""
-        return _run(self.run, Env(*given, budget))
+        return _run(self.run, begun(*given, budget))
 
     def explain(
         self,
@@ -121,7 +121,7 @@ class Program:
     ) -> tuple[Outcome, tuple[Step, ...]]:
         """As `evaluate`, with the value of every sub-expression in the order of evaluation; for tools, and slow."""
         root = lift(resource, self.types)
-        env = Env(root, root, variables or _NOTHING, _NOTHING, now, self.types, self.strict, budget)
+        env = begun(root, root, variables or _NOTHING, _NOTHING, now, self.types, self.strict, budget)
         record: list[tuple[int, int, Collection]] = []
         env.record = record
         outcome = _run(_compiled(self.tree, self.types, strict=self.strict, explain=True), env)

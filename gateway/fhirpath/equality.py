@@ -146,6 +146,8 @@ def value_order(one: object, other: object) -> int | None:
         return None
     if type(one) is str and type(other) is str:
         return (one > other) - (one < other)
+    if type(one) is Temporal and type(other) is Temporal and one.kind != "Time" != other.kind:
+        return one.compare(other)
     if isinstance(one, Temporal) or isinstance(other, Temporal):
         one, other = as_temporal(one), as_temporal(other)
         if isinstance(one, Temporal) and isinstance(other, Temporal) and (one.kind == "Time") == (other.kind == "Time"):

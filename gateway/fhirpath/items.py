@@ -40,15 +40,17 @@ class BudgetExceeded(Exception):
 class Field:
     """An element of a type: its keys in JSON, each with its `_` sibling and type; several for a choice element.
 
-    `simple`: the one choice, unless what stands there says its type itself (`contained`). `written`: every key.
+    `first`: the first choice, unless what stands there says its type itself (`contained`). `simple`: that, when there
+    is no other choice. `written`: every key.
     """
 
-    __slots__ = ("choices", "simple", "written")
+    __slots__ = ("choices", "first", "simple", "written")
 
     def __init__(self, choices: "tuple[tuple[str, str, Type], ...]") -> None:
         self.choices = choices
         self.written = frozenset(key for choice in choices for key in choice[:2])
-        self.simple = choices[0] if len(choices) == 1 and not choices[0][2].is_any else None
+        self.first = None if choices[0][2].is_any else choices[0]
+        self.simple = self.first if len(choices) == 1 else None
 
 
 class Fields(dict[str, "Field | None"]):
@@ -65,13 +67,31 @@ class Fields(dict[str, "Field | None"]):
         return self.setdefault(name, self._types.field(self._owner, name))
 
 
+class Texts(dict[str, "tuple[str, str] | None"]):
+    """Key in JSON and `_` sibling by the names in expressions, of those elements whose JSON string is a string there.
+
+    None: there is no such element, or it is a choice, or what FHIR writes as a string is something else (a date).
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Fields) -> None:
+        super().__init__()
+        self._fields = fields
+
+    def __missing__(self, name: str) -> tuple[str, str] | None:
+        field = self._fields[name]
+        simple = None if field is None else field.simple
+        return self.setdefault(name, None if simple is None or simple[2].read is not None else simple[:2])
+
+
 class Type:
     """A FHIR type at work. The type named `` has no elements: plain JSON.
 
-    `fields`, by the names in expressions, and `keys` (what `at` found) are filled as they are asked for.
+    `fields` and `texts`, by the names in expressions, and `keys` (what `at` found) are filled as they are asked for.
     """
 
-    __slots__ = ("_types", "fields", "is_any", "is_primitive", "keys", "name", "read", "work")
+    __slots__ = ("_types", "fields", "is_any", "is_primitive", "keys", "name", "read", "texts", "work")
 
     def __init__(self, name: str, types: "Types") -> None:
         self.name = name
@@ -80,6 +100,7 @@ class Type:
         self.read = _READERS.get(name)
         self.work = 0 if self.read is None else AMOUNT_WORK if name in QUANTITY_TYPES else MOMENT_WORK
         self.fields = Fields(name, types)
+        self.texts = Texts(self.fields)
         self.keys: dict[str, Type] = {}
         self._types = types
 
@@ -118,7 +139,7 @@ class Types:
     def said_by(self, value: Mapping[str, object]) -> Type:
         """The type that a JSON object says it is of: a resource does, anything else is plain JSON."""
         said = value.get("resourceType")
-        return self.of(said) if type(said) is str else self.plain
+        return self._made.get(said) or self.of(said) if type(said) is str else self.plain
 
     def field(self, owner: str, name: str) -> Field | None:
         """What the model says of an element."""
@@ -137,10 +158,18 @@ class Element:
 
     __slots__ = ("extra", "type", "value")
 
-    def __init__(self, value: object, type_: Type, extra: Mapping[str, object] | None = None) -> None:
-        self.value = value
-        self.type = type_
-        self.extra = extra
+    value: object
+    type: Type
+    extra: Mapping[str, object] | None
+
+
+def element_at(value: object, type_: Type, extra: Mapping[str, object] | None = None) -> Element:
+    """An element. The class has no `__init__`, which would take as long again: many elements are made."""
+    made = Element()
+    made.value = value
+    made.type = type_
+    made.extra = extra
+    return made
 
 
 Item: TypeAlias = Element | bool | int | Decimal | str | Temporal | Quantity
@@ -179,15 +208,15 @@ def element(value: object, type_: Type, extra: object, types: Types) -> Element:
         said = value.get("resourceType")
         if isinstance(said, str):
             type_ = types.of(said)
-    return Element(value, type_, extra if extra is not None and isinstance(extra, Mapping) else None)
+    return element_at(value, type_, extra if extra is not None and isinstance(extra, Mapping) else None)
 
 
 def lift(value: object, types: Types) -> Collection:
     """JSON from outside as a collection; a resource gets its type."""
     if type(value) is dict:
-        return [Element(value, types.said_by(value))]
+        return [element_at(value, types.said_by(value))]
     if type(value) is str:
-        return [Element(value, types.plain)]
+        return [element_at(value, types.plain)]
     if value is None:
         return []
     if isinstance(value, LISTS):
@@ -228,9 +257,9 @@ def elements(value: object, extra: object, type_: Type, types: Types) -> Collect
     """The items of one key of JSON and its `_` sibling."""
     if extra is None and not type_.is_any:
         if type(value) is list:
-            return [Element(one, type_) for one in value]
+            return [element_at(one, type_) for one in value]
         if type(value) is not tuple:
-            return [] if value is None else [Element(value, type_)]
+            return [] if value is None else [element_at(value, type_)]
     if not isinstance(value, LISTS) and not isinstance(extra, LISTS):
         return [] if value is None and extra is None else [element(value, type_, extra, types)]
     values = value if isinstance(value, LISTS) else ()

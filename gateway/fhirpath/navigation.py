@@ -15,6 +15,7 @@ from gateway.fhirpath.items import (
     Item,
     Type,
     Types,
+    element_at,
     elements,
     members,
     untyped,
@@ -83,13 +84,16 @@ def _of(item: Item, name: str, types: Types) -> Collection:
     """As `members`; simple, as most are, is told apart first: see `_along`."""
     if type(item) is Element and type(item.value) is dict:
         field = item.type.fields[name]
-        if field is not None and field.simple is not None:
-            key, sibling, type_ = field.simple
+        if field is not None and field.first is not None:
+            key, sibling, type_ = field.first
             if sibling not in item.value:
                 child = item.value.get(key)
                 if type(child) is list:
-                    return [Element(one, type_) for one in child]
-                return NONE if child is None else [Element(child, type_)]
+                    return [element_at(one, type_) for one in child]
+                if child is not None:
+                    return [element_at(child, type_)]
+                if field.simple is not None:
+                    return NONE
     return members(item, name, types)
 
 
@@ -124,13 +128,36 @@ def _along(env: Env, value: object, type_: Type, names: tuple[str, ...], item: E
             return NONE
         if type(value) is list:
             if len(value) != 1:
-                found: Collection = [Element(one, type_) for one in value]
+                found: Collection = [element_at(one, type_) for one in value]
                 return found if at + 1 == len(names) else _each(env, found, names[at + 1 :], env.types)
             value = value[0]
     else:
-        return [Element(value, type_)]
-    start = Element(value, type_) if item is None or at else item
+        return [element_at(value, type_)]
+    start = element_at(value, type_) if item is None or at else item
     return _each(env, [start], names[at:], env.types)
+
+
+def reached(value: object, type_: Type, names: tuple[str, ...]) -> tuple[list[object], Type] | None:
+    """What the names lead to, and its type, where each leads to one simple thing, and the last to any number.
+
+    Simple: as in `_along`. None: it is not so simple.
+    """
+    values = [value]
+    for name in names:
+        if len(values) != 1:
+            return None
+        (value,) = values
+        if type(value) is not dict:
+            return None
+        field = type_.fields[name]
+        if field is None or field.simple is None or field.simple[1] in value:
+            return None
+        key, _, type_ = field.simple
+        child = value.get(key)
+        if child is None:
+            return [], type_
+        values = child if type(child) is list else [child]
+    return values, type_
 
 
 def _each(env: Env, focus: Collection, names: tuple[str, ...], types: Types) -> Collection:
@@ -221,9 +248,9 @@ def _add_children(value: dict[str, object], owner: Type, found: Collection, type
         if type_.is_any:
             found += elements(child, None, type_, types)
         elif type(child) is list:
-            found += [Element(one, type_) for one in child]
+            found += [element_at(one, type_) for one in child]
         elif child is not None:
-            found.append(Element(child, type_))
+            found.append(element_at(child, type_))
     return True
 
 

@@ -74,9 +74,9 @@ def parse(source: str, *, strict: bool = False) -> Node:
 
 
 def _refuse_deep(tree: Node) -> None:
-    level: tuple[Node, ...] = (tree,)
+    level = [tree]
     for _ in range(MAX_DEPTH):
-        level = tuple(part for node in level for part in operands(node))
+        level = [part for node in level for part in operands(node)]
         if not level:
             return
     raise Syntax(f"more than {MAX_DEPTH} steps depend on each other", level[0].offset, level[0].length)

@@ -4,9 +4,10 @@
 `Function` or one of `$this`, `$index`, `$total`; a bare `a` is the `Member` alone, asked of the current `$this`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from gateway.fhirpath.quantity import Quantity
 from gateway.fhirpath.temporal import Temporal
@@ -130,17 +131,17 @@ class SortKey(Node):
 
 def operands(node: Node) -> tuple[Node, ...]:
     """The direct parts of a node, in the order of the text."""
-    if isinstance(node, Path):
-        return node.base, node.step
-    if isinstance(node, Function):
-        return node.arguments
-    if isinstance(node, Binary):
-        return node.left, node.right
-    if isinstance(node, Indexer):
-        return node.base, node.index
-    if isinstance(node, Unary | TypeOp | SortKey):
-        return (node.operand,)
-    return ()
+    read = _OPERANDS.get(type(node))
+    return () if read is None else read(node)
+
+
+_OPERANDS: Final[dict[type[Node], Callable[..., tuple[Node, ...]]]] = {
+    Path: lambda node: (node.base, node.step),
+    Function: lambda node: node.arguments,
+    Binary: lambda node: (node.left, node.right),
+    Indexer: lambda node: (node.base, node.index),
+    **dict.fromkeys((Unary, TypeOp, SortKey), lambda node: (node.operand,)),
+}
 
 
 def type_name(node: Node) -> str | None:

@@ -5,7 +5,19 @@ from decimal import Decimal
 from typing import Final
 
 from gateway.fhirpath.env import Env, Step
-from gateway.fhirpath.items import FALSE, NONE, TRUE, Collection, Element, EvaluationError, Item, Type, Types, plain
+from gateway.fhirpath.items import (
+    FALSE,
+    NONE,
+    TRUE,
+    Collection,
+    Element,
+    EvaluationError,
+    Item,
+    Type,
+    Types,
+    element_at,
+    plain,
+)
 from gateway.fhirpath.quantity import Quantity
 from gateway.fhirpath.temporal import Temporal
 from gateway.fhirpath.tree import Long
@@ -100,7 +112,12 @@ def _as_step(_holds: Callable[[Item], bool], narrow: Callable[[Item], bool]) -> 
 
 
 def _of_type_step(_holds: Callable[[Item], bool], narrow: Callable[[Item], bool]) -> Step:
-    return lambda _env, focus: [item for item in focus if narrow(item)]
+    def step(_env: Env, focus: Collection) -> Collection:
+        if len(focus) == 1:
+            return focus if narrow(focus[0]) else NONE
+        return [item for item in focus if narrow(item)]
+
+    return step
 
 
 _TESTS: Final = {"is": _is_step, "as": _as_step, "ofType": _of_type_step}
@@ -109,4 +126,4 @@ _TESTS: Final = {"is": _is_step, "as": _as_step, "ofType": _of_type_step}
 def type_info(env: Env, focus: Collection) -> Collection:
     """`type()`: namespace and name of every item's type."""
     kinds = [type_of(item) for item in focus]
-    return [Element({"namespace": space, "name": name}, env.types.plain) for space, name in kinds]
+    return [element_at({"namespace": space, "name": name}, env.types.plain) for space, name in kinds]

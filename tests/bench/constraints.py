@@ -122,21 +122,22 @@ def compared(constraints: tuple[Constraint, ...], sample: JsonObject, rounds: in
 
 _Other = Callable[..., object]
 _COMPILED: dict[str, _Other] = {}
-_GIVEN = {
-    "userInvocationTable": {
-        "hasValue": {
-            "fn": lambda inputs: len(inputs) == 1 and not isinstance(inputs[0], dict | list),
-            "arity": {0: []},
-        },
-        "htmlChecks": {"fn": lambda inputs: is_fhir_html(inputs[0]), "arity": {0: []}},
+_FUNCTIONS = {
+    "hasValue": {
+        "fn": lambda inputs: len(inputs) == 1 and not isinstance(inputs[0], dict | list),
+        "arity": {0: []},
     },
-    "traceFn": lambda _label, _values: None,
+    "htmlChecks": {"fn": lambda inputs: is_fhir_html(inputs[0]), "arity": {0: []}},
 }
+_GIVEN = {"traceFn": lambda _label, _values: None}
 
 
 def _compiled(expression: str) -> _Other:
     if expression not in _COMPILED:
-        _COMPILED[expression] = fhirpathpy.compile(expression, models["r4"], _GIVEN)
+        calls = any(f"{name}(" in expression for name in _FUNCTIONS)
+        # The table is read anew in each evaluation: only what calls its functions has to bear that.
+        given = {**_GIVEN, "userInvocationTable": _FUNCTIONS} if calls else _GIVEN
+        _COMPILED[expression] = fhirpathpy.compile(expression, models["r4"], given)
     return _COMPILED[expression]
 
 

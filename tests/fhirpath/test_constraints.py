@@ -117,6 +117,16 @@ def test_places(path: str, expression: str, where: list[str]) -> None:
     assert found(expression, path, PATIENT)[: len(where) or None] == where
 
 
+def test_what_is_below_an_element_that_nothing_stands_at_is_judged_each_time() -> None:
+    """Once only the first time: later an element was known to have no constraint, and left out with all below it."""
+    whole = Constraints([Constraint("Coding", "x-1", program("system.exists()"))])
+    coded: JsonObject = {"coding": [{"code": "a"}]}
+    observation: JsonObject = {"resourceType": "Observation", "code": coded, "category": [coded]}
+    expected = ["Observation.code.coding[0]", "Observation.category[0].coding[0]"]
+    for _ in range(2):
+        assert [one.location for one in whole.judge(observation)] == expected
+
+
 def test_a_bundle_is_around_nobody() -> None:
     bundle: JsonObject = {"resourceType": "Bundle", "type": "batch", "entry": [{"resource": {**PATIENT, "id": "q"}}]}
     assert found("%rootResource.id = 'q'", "DomainResource", bundle) == []

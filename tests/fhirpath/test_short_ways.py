@@ -78,6 +78,8 @@ def _value(expression: str, number: object, text: str = "a") -> list[object]:
         (0.1, "value.ofType(Quantity).value >= 0.1", True),
         (0.1, "value.ofType(Quantity).value <= 0.1", True),
         (-0.0, "value.ofType(Quantity).value >= 0", True),
+        # As a float 1e23 is less than it is written.
+        (1e23, "value.ofType(Quantity).value >= 100000000000000000000000", True),
         (1e300, "value.ofType(Quantity).value > 5", True),
         (3, "%plain.number > 2.5", True),
         (3, "%plain.number < 4", True),
@@ -99,6 +101,7 @@ def test_numbers_are_ordered_as_they_are_written(number: object, expression: str
         ("(status | 'b') = (status | 'c')", [False]),
         ("(status | 'b') & 'c'", []),
         ("note.defineVariable('x', text).select(%x)", ["m", "n", "m", "n"]),
+        ("note.where(false).where($this.text.exists())", []),
         ("note.where(false).iif(true, text).empty()", [True]),
         ("id.count()", [2]),
         ("select(children().count() > id.count())", [True]),
@@ -137,6 +140,21 @@ def test_numbers_are_ordered_as_they_are_written(number: object, expression: str
     ],
 )
 def test_the_short_ways_of_strings_variables_and_moments(expression: str, expected: list[object]) -> None:
+    assert _value(expression, 1) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("status = ('a' | 'b')", [False]),
+        ("status != ('a' | 'b')", [True]),
+        ("note.where(text = ('m' | 'n')).exists()", [False]),
+        ("note.where(text != ('m' | 'n')).count()", [2]),
+        ("status in ('a' | 'b')", [True]),
+    ],
+)
+def test_one_string_equals_no_several(expression: str, expected: list[object]) -> None:
+    """The short way once took `=` beside several strings for `in`."""
     assert _value(expression, 1) == expected
 
 

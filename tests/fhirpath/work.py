@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from gateway.fhirpath import engine
 from gateway.fhirpath.engine import Program
-from gateway.fhirpath.env import Env, Given
+from gateway.fhirpath.env import Given, begun
 from gateway.fhirpath.items import BudgetExceeded, EvaluationError, lift
 from tests.fhirpath.resources import NOW
 
@@ -68,7 +68,7 @@ def _evaluation(program: Program, resource: object, budget: int) -> tuple[float,
     start = time.process_time()
     while time.process_time() - start < _LEAST_SECONDS:
         for _ in range(16 if times else 1):
-            env = Env(*given, budget)
+            env = begun(*given, budget)
             with contextlib.suppress(BudgetExceeded, EvaluationError, RecursionError, ArithmeticError):
                 program.run(env)
             units += budget - env.left

@@ -36,6 +36,7 @@ MODULES: Final = (
         "calculation",
         "comparison",
         "constructs",
+        "criteria",
         "equality",
         "logic",
         "markup",

@@ -17,7 +17,7 @@ from tests.fhirpath.table import TABLE
 # Their tests without fixtures; those that draw examples or measure time are too slow for thousands of runs.
 _MODULES: Final = (
     *("test_engine", "test_arity", "test_units", "test_types", "test_types_functions", "test_types_rules"),
-    *("test_temporal", "test_syntax", "test_resources_around", "test_constraints", "test_short_ways"),
+    *("test_temporal", "test_syntax", "test_resources_around", "test_constraints", "test_short_ways", "test_criteria"),
 )
 _SLOW: Final = ("hypothesis", "cost", "capfd", "suite", "one_pass")
 

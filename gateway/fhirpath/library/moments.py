@@ -18,25 +18,23 @@ _NAMES: Final = ("year", "month", "day", "hour", "minute", "second")
 def _clock(read: Callable[[Temporal], Temporal | None]) -> Implementation:
     """`now()`, `today()`, `timeOfDay()` of the instant that was given; without one they are errors."""
 
-    def call(env: Env, _focus: Collection) -> Collection:
-        env.spend(MOMENT_WORK)
-        now = None if env.now is None else _instant(env.now)
+    @lru_cache(maxsize=16)
+    def at(instant: str | None) -> Collection:
+        """One instant is asked for by many expressions."""
+        now = None if instant is None else Temporal.parse(instant)
         if now is None:
             raise EvaluationError("the time of the request is not known")
-        value = read(now)
-        return NONE if value is None else [value]
+        return _found(read(now))
+
+    def call(env: Env, _focus: Collection) -> Collection:
+        env.spend(MOMENT_WORK)
+        return at(env.now)
 
     return call
 
 
-@lru_cache(maxsize=16)
-def _instant(text: str) -> Temporal | None:
-    """One instant is asked for by many expressions."""
-    return Temporal.parse(text)
-
-
 def _today(now: Temporal) -> Temporal | None:
-    return _instant(now.text.partition("T")[0])
+    return Temporal.parse(now.text.partition("T")[0])
 
 
 def _time_of_day(now: Temporal) -> Temporal | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.fhirpath.arithmetic import MAX_TEXT
+from gateway.fhirpath.comparison import short_text
 from gateway.fhirpath.env import TEXT_STEP, Env
 from gateway.fhirpath.items import FALSE, NONE, TRUE, BudgetExceeded, Collection, EvaluationError, only
 from gateway.fhirpath.patterns import replaced, searched
@@ -45,6 +46,22 @@ def _texts(function: Callable[..., object], *, metered: bool = False) -> Impleme
         if found and type(found[0]) is str:
             env.spend(len(found[0]) // TEXT_STEP)
         return found
+
+    return call
+
+
+def _looked_for(function: Callable[[str, str], bool | int]) -> Implementation:
+    """A function of one string and one that is looked for in it: two short ones are told apart first."""
+    full = _texts(lambda value, part: function(value, text(part)))
+
+    def call(env: Env, focus: Collection, argument: Collection) -> Collection:
+        value = short_text(focus)
+        part = None if value is None else short_text(argument)
+        if value is None or part is None:
+            return full(env, focus, argument)
+        env.spend(_CALL_WORK)
+        answer = function(value, part)
+        return TRUE if answer is True else FALSE if answer is False else [answer]
 
     return call
 
@@ -180,12 +197,12 @@ def _unescape(env: Env, value: str, target: object) -> str | None:
 
 
 TEXTS: Final[dict[str, Signature]] = {
-    "indexOf": Signature(1, 1, _texts(lambda value, part: value.find(text(part)))),
-    "lastIndexOf": Signature(1, 1, _texts(lambda value, part: value.rfind(text(part)))),
+    "indexOf": Signature(1, 1, _looked_for(str.find)),
+    "lastIndexOf": Signature(1, 1, _looked_for(str.rfind)),
     "substring": Signature(1, 2, _substring_call),
-    "startsWith": Signature(1, 1, _texts(lambda value, part: value.startswith(text(part)))),
-    "endsWith": Signature(1, 1, _texts(lambda value, part: value.endswith(text(part)))),
-    "contains": Signature(1, 1, _texts(lambda value, part: text(part) in value)),
+    "startsWith": Signature(1, 1, _looked_for(str.startswith)),
+    "endsWith": Signature(1, 1, _looked_for(str.endswith)),
+    "contains": Signature(1, 1, _looked_for(str.__contains__)),
     "upper": Signature(0, 0, _texts(str.upper)),
     "lower": Signature(0, 0, _texts(str.lower)),
     "length": Signature(0, 0, _texts(len)),
