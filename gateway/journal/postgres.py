@@ -120,4 +120,4 @@ class _Session:
         self._connection, self.epoch = connection, epoch
 
     def execute(self, statement: str, values: rows.Values) -> _Result:
-        return _Result(self._connection, self._connection.execute(_SQL[statement], dict(values)))
+        return _Result(self._connection, self._connection.execute(_SQL[statement], values))

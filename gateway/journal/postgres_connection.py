@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
-from gateway.journal.postgres_together import JournalConnection
+from gateway.journal.postgres_together import PostgresConnection
 from gateway.journal.statements import migrations
 from gateway.saga.journal_port import JournalUnavailable
 
-PostgresConnection: TypeAlias = JournalConnection
 _MIGRATING = 0x66706779  # an advisory lock of our own: "fpgy"
 _DURABLE = ("on", "remote_apply")
 # A server that is gone without a word is noticed within ten seconds, a statement that waits, within five.
@@ -54,7 +52,7 @@ def connected(target: Target) -> PostgresConnection:
         target_session_attrs="read-write",
         **dict(target.options),
     )
-    connection = JournalConnection.connect(where, autocommit=True, row_factory=dict_row)
+    connection = PostgresConnection.connect(where, autocommit=True, row_factory=dict_row)
     try:
         _verify(connection)
     except BaseException:

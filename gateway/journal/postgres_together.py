@@ -6,10 +6,9 @@ the statement. These few are prepared once per connection, and their values are 
 
 import re
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from operator import itemgetter
 
 import psycopg
 from psycopg import errors
@@ -18,9 +17,9 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import DictRow, RowFactory, dict_row
 
 from gateway.journal.rows import Value, Values
-from gateway.journal.statements import statements
+from gateway.journal.statements import Picking, numbered, statements
 
-_PARAMETER = re.compile(rb"%\((\w+)\)s")
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 _TEXT, _BINARY = 0, 1
 _FIT = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 _Sent = tuple[list[bytes | None], list[int]]
@@ -45,17 +44,16 @@ class Answer:
 class _Statement:
     name: bytes
     sql: bytes
-    picked: Callable[[Values], tuple[Value | list[str], ...]]
+    picked: Picking
 
 
-def _statement(name: str, sql: bytes) -> _Statement:
-    parameters = tuple(dict.fromkeys(found.decode() for found in _PARAMETER.findall(sql)))
-    numbered = _PARAMETER.sub(lambda found: b"$%d" % (parameters.index(found[1].decode()) + 1), sql)
-    return _Statement(f"journal_{name}".encode(), numbered, itemgetter(*parameters))
+def _statement(name: str, sql: str) -> _Statement:
+    text, picked = numbered(sql, _PARAMETER, "$")
+    return _Statement(f"journal_{name}".encode(), text.encode(), picked)
 
 
 _KNOWN: dict[str | bytes, _Statement] = {
-    sql.encode(): _statement(name, sql.encode())
+    sql.encode(): _statement(name, sql)
     for name, sql in statements("postgresql").items()
     if name in {"hold_lease", "begin", "advance", "close"}
 }
@@ -103,7 +101,7 @@ class Together:
         pgconn.exit_pipeline_mode()
 
 
-class JournalConnection(psycopg.Connection[DictRow]):
+class PostgresConnection(psycopg.Connection[DictRow]):
     """A connection that can send the few statements together."""
 
     def __init__(self, pgconn: PGconn, row_factory: RowFactory[DictRow] = dict_row) -> None:

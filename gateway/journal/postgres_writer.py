@@ -15,8 +15,8 @@ import psycopg
 import structlog
 
 from gateway.journal import rows
-from gateway.journal.postgres_connection import PostgresConnection, Target, connected, migrated
-from gateway.journal.postgres_together import NotTogether, Together
+from gateway.journal.postgres_connection import Target, connected, migrated
+from gateway.journal.postgres_together import NotTogether, PostgresConnection, Together
 from gateway.journal.statements import statements
 from gateway.journal.writer import Job, Telling, Writer, failing
 from gateway.saga.journal_port import JournalUnavailable, NotOwner, StillOwned

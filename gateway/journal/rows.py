@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from gateway.fhir.interaction import InteractionCode
 from gateway.journal.sealing import Sealer, Unreadable
-from gateway.saga.intent import CLOSED, Intent, State
+from gateway.saga.intent import CLOSED, NO_FACTS, Intent, State
 
 Value = str | bytes | float | int | None
 Values = Mapping[str, Value | list[str]]
@@ -29,7 +29,7 @@ def values_of(intent: Intent, sealer: Sealer) -> Made:
     row["state"], row["interaction"] = intent.state.value, intent.interaction.value
     row["applied"], row["failed"] = _listed(intent.applied), _listed(intent.failed)
     row["body"] = sealer.seal(intent.body, intent.decision_id, "body")
-    row["facts"] = b"" if intent.facts == _NO_FACTS else sealer.seal(intent.facts.encode(), intent.decision_id, "facts")
+    row["facts"] = b"" if intent.facts == NO_FACTS else sealer.seal(intent.facts.encode(), intent.decision_id, "facts")
     row["prior_body"] = _sealed(sealer, intent.prior_body, intent.decision_id, "prior_body")
     # A search may name a patient by number: what a payload is, though it stood in a header.
     search = None if intent.if_none_exist is None else intent.if_none_exist.encode()
@@ -92,7 +92,6 @@ def listed(row: Row) -> Intent:
 
 
 _CHANGED = "its row was changed in the journal"
-_NO_FACTS = "{}"
 _SEALED = ("body", "prior_body", "facts", "if_none_exist")
 
 
@@ -162,7 +161,7 @@ def _intent(found: Row, payloads: Mapping[str, bytes | None]) -> Intent:
         prior_tombstone=_text(found["prior_tombstone"]),
         policy_revision=str(found["policy_revision"]),
         applied=_names(found["applied"]),
-        facts=_NO_FACTS if payloads["facts"] is None else payloads["facts"].decode(),
+        facts=NO_FACTS if payloads["facts"] is None else payloads["facts"].decode(),
         client_id=str(found["client_id"]),
         issuer=str(found["issuer"]),
         started_at=_number(found["started_at"]) or 0.0,

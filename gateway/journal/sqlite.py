@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache, partial
-from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,12 +20,13 @@ from gateway.journal.owners import OwnerLock, gone
 from gateway.journal.sealing import Sealer, sealer_for
 from gateway.journal.sqlite_damage import refuse_damage, told
 from gateway.journal.sqlite_writer import SqliteWriter
-from gateway.journal.statements import migrations, statements
+from gateway.journal.statements import migrations, numbered, statements
 from gateway.saga.intent import Intent
 from gateway.saga.journal_port import JournalUnavailable
 
 T = TypeVar("T")
 _PARAMETER = re.compile(r":(\w+)")
+_SQL = {name: numbered(sql, _PARAMETER, "?") for name, sql in statements("sqlite").items()}
 sqlite3.register_adapter(list, json.dumps)  # read by json_each
 # What nothing is registered for is asked for `__conform__` each time, with an error that nobody sees.
 sqlite3.register_adapter(bytes, bytes)
@@ -131,18 +131,6 @@ class _Session:
     def execute(self, statement: str, values: rows.Values) -> _Result:
         sql, picked = _SQL[statement]
         return _Result(self._connection.execute(sql, picked(values)))
-
-
-def _numbered(sql: str) -> tuple[str, Callable[[rows.Values], tuple[object, ...]]]:
-    """A statement with its parameters by number, and what picks them: binding by name takes twice as long."""
-    names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
-    numbered = _PARAMETER.sub(lambda found: f"?{names.index(found[1]) + 1}", sql)
-    if len(names) > 1:
-        return numbered, itemgetter(*names)
-    return numbered, lambda values: tuple(values[name] for name in names)
-
-
-_SQL = {name: _numbered(sql) for name, sql in statements("sqlite").items()}
 
 
 def _connect(path: Path, sealer: Sealer) -> sqlite3.Connection:

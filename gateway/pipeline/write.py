@@ -36,7 +36,7 @@ from gateway.policy.engine import decide, select
 from gateway.policy.facts import ClientFacts, Facts, RequestFacts
 from gateway.policy.policy_set import PolicySet
 from gateway.policy.selection import Selection
-from gateway.saga.intent import Intent
+from gateway.saga.intent import NO_FACTS, Intent
 from gateway.saga.journal_port import JournalUnavailable, NotOwner
 from gateway.saga.ports import AnswerLost, NotSent, Upstream, UpstreamAnswer, UpstreamRequest
 from gateway.saga.settle import Settled, Settler
@@ -269,7 +269,7 @@ def _intent(allowed: "_Allowed", trace: Trace, *, read_back: bool = True) -> Int
         write_id=trace.write_id or "",
         revision=allowed.asked.policies.revision,
         applied=allowed.decision.applied,
-        facts=facts_json(allowed.facts) if read_back else "{}",  # for what no rule looks at again, none
+        facts=facts_json(allowed.facts) if read_back else NO_FACTS,
         principal=allowed.asked.principal,
         began=allowed.began,
         assigned_id=allowed.assigned,

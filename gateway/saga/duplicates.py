@@ -33,7 +33,7 @@ async def delivered_before(
         look = await _at(finder, intent, intent.id, capability.after(intent.prior_version or intent.prior_tombstone))
     else:
         return None
-    if not isinstance(look, Seen) or not _is_marked(intent, look.resource):
+    if not isinstance(look, Seen) or not is_marked(intent, look.resource):
         return None
     created = creation(intent, look.version, capability) if intent.prior_version is None else False
     return Stored(id=look.id, version=look.version, created=created)
@@ -43,7 +43,7 @@ def created_before(intent: Intent, seen: Seen, capability: Capability) -> Intent
     """The same update, with its creation proven where the version seen is by its first delivery: another one met it."""
     if intent.created is not False or intent.prior_version is not None:
         return intent
-    if request_id_of(seen.resource) != intent.write_id or creation(intent, seen.version, capability) is None:
+    if not is_marked(intent, seen.resource) or creation(intent, seen.version, capability) is None:
         return intent
     return replace(intent, created=True)
 
@@ -97,6 +97,7 @@ async def _at(finder: Finder, intent: Intent, id_: str | None, version: str | No
     return await finder.lookups.version(intent.type, id_, version)
 
 
-def _is_marked(intent: Intent, resource: JsonObject) -> bool:
+def is_marked(intent: Intent, resource: JsonObject) -> bool:
+    """Whether this very write stored it, by what the server recorded or the write carries."""
     posted = intent.interaction is InteractionCode.CREATE
     return request_id_of(resource) == intent.write_id or (posted and is_tagged(resource, intent.write_id))

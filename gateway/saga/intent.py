@@ -8,6 +8,7 @@ from gateway.fhir.interaction import InteractionCode
 from gateway.randomness import randomness
 
 WRITE_ID_LENGTH = 16  # HAPI keeps the first 16 characters of X-Request-ID; a longer id would not be found again
+NO_FACTS = "{}"  # of a write that no rule looks at again
 _RANDOM_BYTES = 10  # 80 bits, which are 16 characters of base32: eight pairs of ten bits each
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
@@ -65,7 +66,7 @@ class Intent:
     prior_tombstone: str | None = None
     policy_revision: str = ""
     applied: tuple[str, ...] = ()
-    facts: str = "{}"
+    facts: str = NO_FACTS
     server_time: float | None = None
     send_deadline: float | None = None
     stored_id: str | None = None

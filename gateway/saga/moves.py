@@ -10,8 +10,7 @@ from gateway.errors import GatewayError, Unavailable, UpstreamTimedOut
 from gateway.fhir.json import JsonObject
 from gateway.saga.capability import Capability
 from gateway.saga.compensation import Blocked, Deferred, Proven, Refusal, UndoAction, plan
-from gateway.saga.content import request_id_of
-from gateway.saga.duplicates import created_before, delivered_before, left_behind
+from gateway.saga.duplicates import created_before, delivered_before, is_marked, left_behind
 from gateway.saga.find import Finder, NotThere, Stamps, Untellable
 from gateway.saga.first_looks import FirstLooks
 from gateway.saga.intent import CLOSED, OPEN, Intent, State, replace
@@ -210,7 +209,7 @@ class Steps:
         passage.seen = seen
         intent = created_before(passage.intent, seen, self.capability())
         overtaken = await self._overtaken(intent)
-        if isinstance(overtaken, Seen) and request_id_of(overtaken.resource) == intent.write_id:
+        if isinstance(overtaken, Seen) and is_marked(intent, overtaken.resource):
             intent = created_before(intent, overtaken, self.capability())
             overtaken = await self._overtaken(intent, by=overtaken.version)
         if isinstance(overtaken, Seen):

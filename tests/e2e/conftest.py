@@ -1,13 +1,16 @@
 """The real servers of one run, and a gateway in front of them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from gateway.journal.postgres import PostgresJournal
+from tests.e2e.database import Database
 from tests.e2e.door import Door
+from tests.e2e.postgresql import PostgreSql
 from tests.e2e.records import MEMBER, OTHER_MEMBER, STRANGER, patient
 from tests.e2e.servers import Servers, start_all
 
@@ -53,3 +56,24 @@ def own_door(servers: Servers, members: Door, tmp_path: Path) -> Iterator[Door]:
     door = Door(tmp_path, servers.hapi.base, servers.keycloak)
     yield door
     door.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgreSql]:
+    made = PostgreSql()
+    try:
+        yield made.create()
+    finally:
+        made.destroy()
+
+
+@pytest.fixture
+def place(server: PostgreSql, tmp_path: Path) -> Database:
+    return Database(server, tmp_path)
+
+
+@pytest.fixture
+async def journal(place: Database) -> AsyncIterator[PostgresJournal]:
+    made = await place.open("one")
+    yield made
+    await made.close()

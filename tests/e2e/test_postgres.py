@@ -1,76 +1,26 @@
 """The journal in a real PostgreSQL: the contract, leases, crashes of the server, connections cut at every moment."""
 
 import asyncio
-import base64
-import os
 import time
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from gateway.journal.postgres import PostgresJournal
-from gateway.journal.postgres_connection import Target, connected
+from gateway.journal.postgres_connection import connected
 from gateway.journal.statements import migrations
-from gateway.journal.writer import Writer
 from gateway.saga.intent import State
 from gateway.saga.journal_port import JournalUnavailable, NotOwner
 from gateway.saga.table import Event
 from tests.e2e.cutting import Cutter
+from tests.e2e.database import Database
 from tests.e2e.postgresql import PostgreSql
-from tests.journal.contract import JournalContract, Place
+from tests.journal.contract import JournalContract
 from tests.journal.entries import entry
 
 LEASE = 1.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgreSql]:
-    made = PostgreSql()
-    try:
-        yield made.create()
-    finally:
-        made.destroy()
-
-
-class Database(Place[PostgresJournal]):
-    """A fresh database, and a file of keys."""
-
-    def __init__(self, server: PostgreSql, folder: Path) -> None:
-        self.server, self.target = server, server.database()
-        self.keys = folder / "keys"
-        self.keys.write_bytes(base64.b64encode(os.urandom(32)) + b"\n")
-
-    async def open(self, name: str, *, lease: float = 30.0, target: Target | None = None) -> PostgresJournal:
-        journal = PostgresJournal(target or self.target, name, key_file=self.keys, lease=lease)
-        await journal.open()
-        return journal
-
-    async def die(self, journal: PostgresJournal) -> None:
-        journal._writer._drop()  # so that it cannot give its lease back
-        await journal.close()
-        self.sql(f"UPDATE lease SET expires_at = clock_timestamp() WHERE owner = '{journal.owner}'")
-
-    def writer(self, journal: PostgresJournal) -> Writer[Any]:
-        return journal._writer
-
-    def sql(self, statement: str) -> str:
-        return self.server.sql(statement, database=self.target.database)
-
-
-@pytest.fixture
-def place(server: PostgreSql, tmp_path: Path) -> Database:
-    return Database(server, tmp_path)
-
-
-@pytest.fixture
-async def journal(place: Database) -> AsyncIterator[PostgresJournal]:
-    made = await place.open("one")
-    yield made
-    await made.close()
 
 
 class TestContract(JournalContract[PostgresJournal]):

@@ -1,54 +1,30 @@
 """The statements of which every write has some: sent together to a real PostgreSQL, with whatever can go wrong."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from gateway.journal.postgres import PostgresJournal
 from gateway.journal.postgres_connection import connected
-from gateway.journal.postgres_together import JournalConnection, NotTogether, Together
+from gateway.journal.postgres_together import NotTogether, PostgresConnection, Together
 from gateway.journal.rows import Values
 from gateway.journal.statements import statements
 from gateway.saga.intent import State
 from gateway.saga.journal_port import NotOwner
-from tests.e2e.postgresql import PostgreSql
-from tests.e2e.test_postgres import Database
+from tests.e2e.database import Database
 from tests.journal.entries import entry
 
 _SQL = {name: sql.encode() for name, sql in statements("postgresql").items()}
 _LEASE: Values = {"owner": "o", "epoch": 1, "seconds": 1.5, "mark": 2}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgreSql]:
-    made = PostgreSql()
-    try:
-        yield made.create()
-    finally:
-        made.destroy()
-
-
-@pytest.fixture
-def place(server: PostgreSql, tmp_path: Path) -> Database:
-    return Database(server, tmp_path)
-
-
-@pytest.fixture
-async def journal(place: Database) -> AsyncIterator[PostgresJournal]:
-    made = await place.open("one")
-    yield made
-    await made.close()
-
-
 async def test_an_ordinary_write_takes_no_other_way(journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ordinary(_: JournalConnection) -> None:
+    def ordinary(_: PostgresConnection) -> None:
         raise AssertionError("sent one by one")
 
-    monkeypatch.setattr(JournalConnection, "pipeline", ordinary)
+    monkeypatch.setattr(PostgresConnection, "pipeline", ordinary)
     held = await asyncio.gather(*(journal.begin(entry(number)) for number in range(5)))
     moved = [replace(each, state=State.COMMITTED, stored_id="a", stored_version="1") for each in held]
     await asyncio.gather(*(journal.advance(each, expected=State.INTENDED) for each in moved))

@@ -18,7 +18,8 @@ from random import Random
 from typing import TypeVar, cast
 
 from gateway.journal.postgres import PostgresJournal
-from gateway.journal.postgres_connection import PostgresConnection, Target
+from gateway.journal.postgres_connection import Target
+from gateway.journal.postgres_together import PostgresConnection
 from gateway.journal.postgres_writer import LEASE_SECONDS, PostgresWriter, Transaction
 from gateway.journal.statements import migrations, statements
 from gateway.journal.writer import Job, failing

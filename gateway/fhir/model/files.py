@@ -1,15 +1,16 @@
 """The generated model files, as they were written: each is held against the digest that its generator left beside it.
 
-That is more than a look at types would see, and costs a start a hundredth of it. What may stand in a row at all is
-said in `gateway.definitions.rows`, and checked where the files are made.
+That is more than a look at types would see, and costs a start a hundredth of it. What may stand in a row at all is said
+here, and checked where the files are made (`gateway.definitions.rows`).
 """
 
 from hashlib import sha256
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Final, Literal, NotRequired, TypedDict, cast
+from typing import Final, Literal, NotRequired, cast
 
 import jiter
+from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
 Section = Literal["elements", "patient-compartment", "search"]
 DIGESTS: Final = "digests.json"
@@ -33,8 +34,8 @@ class ElementsFile(TypedDict):
     """`r4-elements.json`. `parents`: the type that each one specialises; `abstract`: what every resource has."""
 
     source: dict[str, object]
-    resources: dict[str, bool]
-    primitives: dict[str, bool]
+    resources: dict[str, Literal[True]]
+    primitives: dict[str, Literal[True]]
     parents: dict[str, str]
     abstract: dict[str, dict[str, ElementRow]]
     paths: dict[str, dict[str, ElementRow]]
